@@ -1,0 +1,160 @@
+"""The schema of a published model folder, `models/<name>/`, and its verification.
+
+A folder that does not match its manifest (schema, set of files, sha256 of each) is refused with one sentence that names
+the file. What only a running graph can prove (signature, golden outputs) is checked by `service.detector`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import ArtifactError, UnknownModelError
+
+MANIFEST = "manifest.json"
+NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(_Frozen):
+    """One graph input or output; a string in `shape` is a dynamic axis, such as "batch"."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Graph(_Frozen):
+    """An ONNX file with its weights inside, its opset and its signature."""
+
+    file: FileName
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Parity(_Frozen):
+    """Largest relative difference between torch and ONNX Runtime over all outputs, for each batch size tried."""
+
+    tolerance: float
+    relative_difference: dict[int, float]
+
+
+class Provenance(_Frozen):
+    """Where the weights come from: enough to train them again."""
+
+    created: str
+    commit: str
+    command: str
+    seed: int
+    data: str
+    data_sha256: Sha256
+    device: str
+    train_seconds: float
+    versions: dict[str, str]
+
+
+class Manifest(_Frozen):
+    """The contents of manifest.json. `image_size` is the side in pixels of the square images that the graphs take."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    kind: Literal["detector", "generator"]
+    summary: str
+    image_size: Annotated[int, Field(gt=0, le=1024)]
+    channels: Literal[1, 3]
+    class_names: tuple[str, ...]
+    normal_classes: tuple[str, ...]
+    graphs: dict[str, Graph]
+    recipe: dict[str, Any]
+    provenance: Provenance
+    parity: Parity
+    files: dict[FileName, Sha256]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published model whose manifest and file hashes have been verified."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that the manifest lists; ArtifactError if it lists no such file."""
+        if name not in self.manifest.files:
+            raise ArtifactError(f"{self.path}: expected the file {name}, the manifest lists none; publish the model again")
+        return self.path / name
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the contents of metrics.json."""
+        contents: dict[str, Any] = json.loads(self.file("metrics.json").read_bytes())
+        return contents
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(path: Path) -> Artifact:
+    """Return the verified artifact in the folder `path`; ArtifactError names the first file that is wrong."""
+    manifest = _read_manifest(path / MANIFEST)
+    if manifest.name != path.resolve().name:
+        raise ArtifactError(
+            f"{path / MANIFEST}: expected the name {path.resolve().name!r} of its folder, got {manifest.name!r}; "
+            "rename the folder back or publish the model again"
+        )
+    for name, expected in manifest.files.items():
+        _verify_file(path / name, expected)
+    unlisted = {child.name for child in path.iterdir()} - manifest.files.keys() - {MANIFEST}
+    if unlisted:
+        raise ArtifactError(f"{path / min(unlisted)}: expected only files that the manifest lists; remove it")
+    return Artifact(path, manifest)
+
+
+def find(models_dir: Path) -> list[Path]:
+    """Return the artifact folders in `models_dir`, those that hold a manifest.json, in order of name."""
+    if not models_dir.is_dir():
+        raise ArtifactError(f"{models_dir}: expected a folder of published models, found none; give one or publish a model")
+    return sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST}"))
+
+
+def load_named(models_dir: Path, name: str) -> Artifact:
+    """Return the verified artifact called `name`; UnknownModelError lists the names there are."""
+    known = {path.name: path for path in find(models_dir)}
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise UnknownModelError(f"model {name!r}: expected one of: {names}; see GET /models or `oddglyph models`")
+    return load(known[name])
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError:
+        raise ArtifactError(f"{path}: expected a readable manifest, found none; publish the model again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ArtifactError(f"{path}: {where}: {first['msg']}; publish the model again") from None
+
+
+def _verify_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise ArtifactError(f"{path}: expected a file with sha256 {expected[:12]}, found none; publish the model again")
+    found = sha256_of(path)
+    if found != expected:
+        raise ArtifactError(
+            f"{path}: expected sha256 {expected[:12]}, got {found[:12]}: the file was changed or cut short; "
+            "restore it or publish the model again"
+        )

@@ -1,0 +1,55 @@
+"""What can go wrong for a user; each error carries one sentence, and the HTTP status that it becomes."""
+
+from typing import ClassVar
+
+
+class OddglyphError(Exception):
+    """Base of every error whose message is meant for the user: `<subject>: expected X, got Y; <what to do>`."""
+
+    status: ClassVar[int] = 400
+
+
+class ArtifactError(OddglyphError):
+    """A published model does not prove itself, so it is not loaded."""
+
+    status = 500
+
+
+class DeviceError(OddglyphError):
+    """The device the user demanded is not usable."""
+
+    status = 500
+
+
+class UnknownModelError(OddglyphError):
+    """No published model has this name; the message lists those there are."""
+
+    status = 404
+
+
+class ImageError(OddglyphError):
+    """An image has the wrong shape, type or values."""
+
+    status = 422
+
+
+class NotAnImageError(ImageError):
+    """The bytes are not an image in a supported format, or are damaged."""
+
+    status = 415
+
+
+class TooLargeError(ImageError):
+    """An image or a request exceeds a stated limit."""
+
+    status = 413
+
+
+class SourceError(OddglyphError):
+    """A batch source cannot be read at all, or a sink cannot be written."""
+
+
+class OverloadedError(OddglyphError):
+    """The queue is full; the client should come back in a second."""
+
+    status = 503

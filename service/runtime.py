@@ -1,0 +1,98 @@
+"""ONNX graphs as functions from numpy to numpy; the only user of ONNX Runtime."""
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.artifact import Graph, TensorSpec
+from service.errors import ArtifactError, DeviceError
+
+Device = Literal["auto", "cpu", "cuda"]
+MAX_BATCH = 256
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+onnxruntime.set_default_logger_severity(4)  # silent without CUDA; a demanded but missing CUDA is an error below
+
+
+class OnnxModel:
+    """One ONNX graph whose first axis is the batch.
+
+    `device` "auto" takes CUDA where a driver and a GPU answer, else the CPU; "cuda" raises DeviceError where CUDA cannot
+    be had. `threads` is the number of intra-operator threads; 0 means one per core.
+    """
+
+    def __init__(self, path: Path, graph: Graph, device: Device = "auto", threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a server's idle threads must sleep
+        wants_cuda = device == "cuda" or (device == "auto" and cuda_is_usable())
+        if wants_cuda and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's errors share no base but Exception
+            raise ArtifactError(f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}") from None
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != CUDA:
+            raise DeviceError(
+                "device cuda: expected a usable CUDA GPU, found none; use the device auto or cpu, or install the driver "
+                "and `pip install 'oddglyph[cuda]'`"
+            )
+        _check_signature(path, self._session, graph)
+
+    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return every output by name for inputs [N, ...], run in batches of at most MAX_BATCH; N = 0 is allowed."""
+        count = len(next(iter(inputs.values())))
+        names = [output.name for output in self._session.get_outputs()]
+        parts = [
+            self._session.run(names, {name: array[start : start + MAX_BATCH] for name, array in inputs.items()})
+            for start in range(0, max(count, 1), MAX_BATCH)
+        ]
+        return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+def cuda_is_usable() -> bool:
+    """Return whether the CUDA driver is installed and sees a GPU (asked of the driver: ONNX Runtime only lists builds)."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and outputs of the ONNX file at `path`, as ONNX Runtime sees them."""
+    return _signature(onnxruntime.InferenceSession(path, providers=[CPU]))
+
+
+def _signature(session: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    inputs, outputs = (
+        tuple(TensorSpec(name=node.name, dtype=node.type, shape=tuple(node.shape)) for node in nodes)
+        for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    return inputs, outputs
+
+
+def _check_signature(path: Path, session: Any, graph: Graph) -> None:
+    inputs, outputs = _signature(session)
+    for expected, found in ((graph.inputs, inputs), (graph.outputs, outputs)):
+        if expected != found:
+            raise ArtifactError(
+                f"{path}: expected {_names(expected)} as the manifest says, got {_names(found)}; publish the model again"
+            )
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in specs)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
