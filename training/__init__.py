@@ -1,0 +1,1 @@
+"""Training: fits, measures and publishes the models that `service` serves."""

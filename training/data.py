@@ -1,0 +1,217 @@
+"""Data sets as grey uint8 pixels [N, size, size] with labels: torchvision's by name, or a user's folder or .npz."""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision import datasets
+
+from service import images
+from service.errors import ImageError
+from training.errors import DataError
+
+CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000
+VALIDATION_SHARE, MAX_VALIDATION = 0.1, 500
+MIN_NORMAL_IMAGES = 50
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Grey `pixels` uint8 [N, size, size] and `labels` int64 [N], indices into the data set's class names."""
+
+    pixels: images.Pixels
+    labels: Labels
+
+    def of(self, classes: Sequence[int]) -> images.Pixels:
+        """Return the pixels whose label is one of `classes`."""
+        return self.pixels[np.isin(self.labels, classes)]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training split and a test split, which may be empty for a user's own images."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+
+    def indices(self, classes: Iterable[str]) -> list[int]:
+        """Return the label of each class, given by name or by index; DataError lists the names there are."""
+        return [self._index(name.strip()) for name in classes]
+
+    def sha256(self) -> str:
+        """Return one hash over all pixels and labels."""
+        digest = hashlib.sha256()
+        for array in (self.train.pixels, self.train.labels, self.test.pixels, self.test.labels):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def _index(self, name: str) -> int:
+        if name in self.class_names:
+            return self.class_names.index(name)
+        if name.isdecimal() and int(name) < len(self.class_names):
+            return int(name)
+        raise DataError(f"class {name!r}: expected one of: {', '.join(self.class_names)}, or an index; choose one")
+
+
+@dataclass(frozen=True)
+class NormalSplit:
+    """Normal training images in three disjoint parts: to fit on, to watch and standardise on, to calibrate on."""
+
+    fit: images.Pixels
+    validation: images.Pixels
+    calibration: images.Pixels
+
+
+def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
+    """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
+
+    A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders; a .npz holds
+    x_train, y_train and, if there is a test split, x_test, y_test. `invert` states that images are dark on light.
+    """
+    if name in NAMED:
+        return _named(name, root, size, invert)
+    path = Path(name)
+    if path.is_dir():
+        return _folder(path, size, invert)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path, size, invert)
+    raise DataError(f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name")
+
+
+def split_normal(pixels: images.Pixels, seed: int) -> NormalSplit:
+    """Return normal training `pixels` in the seeded parts that a run with this `seed` always gets.
+
+    Calibration takes 20 % and at most 1,000, validation 10 % and at most 500; neither is ever fitted on by gradient.
+    """
+    if len(pixels) < MIN_NORMAL_IMAGES:
+        raise DataError(f"normal images: expected at least {MIN_NORMAL_IMAGES}, got {len(pixels)}; collect more")
+    order = np.random.default_rng(seed).permutation(len(pixels))
+    calibration = min(MAX_CALIBRATION, int(len(pixels) * CALIBRATION_SHARE))
+    validation = calibration + min(MAX_VALIDATION, int(len(pixels) * VALIDATION_SHARE))
+    return NormalSplit(
+        fit=pixels[order[validation:]],
+        validation=pixels[order[calibration:validation]],
+        calibration=pixels[order[:calibration]],
+    )
+
+
+def to_images(pixels: torch.Tensor) -> torch.Tensor:
+    """Return uint8 `pixels` [N, H, W] as float images [N, 1, H, W] in [-1, 1]."""
+    return pixels.unsqueeze(1).float() / 127.5 - 1
+
+
+def _emnist(root: Path, train: bool) -> Any:
+    return datasets.EMNIST(root, split="balanced", train=train, download=True)
+
+
+def _plain(factory: Callable[..., Any]) -> Callable[[Path, bool], Any]:
+    return lambda root, train: factory(root, train=train, download=True)
+
+
+NAMED: dict[str, Callable[[Path, bool], Any]] = {
+    "mnist": _plain(datasets.MNIST),
+    "fashion-mnist": _plain(datasets.FashionMNIST),
+    "kmnist": _plain(datasets.KMNIST),
+    "emnist": _emnist,
+    "cifar10": _plain(datasets.CIFAR10),
+}
+
+
+def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+    try:
+        train, test = (NAMED[name](root, train) for train in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"data set {name}: expected it in {root} or a download, got: {str(error).splitlines()[0]}; "
+            "give --data-root or ODDGLYPH_DATA"
+        ) from None
+    class_names = tuple(str(class_name) for class_name in train.classes)
+    if name in ("mnist", "kmnist"):
+        class_names = tuple(label.split(" - ")[0] for label in class_names)
+    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in (train, test)]
+    return DataSet(name, class_names, *splits)
+
+
+def _upright(name: str, pixels: Any) -> NDArray[Any]:
+    array = np.asarray(pixels)
+    return array.transpose(0, 2, 1) if name == "emnist" else array  # EMNIST's files hold every image transposed
+
+
+def _split(pixels: NDArray[Any], labels: Any, size: int, invert: bool) -> Split:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3):
+        raise DataError(
+            f"images: expected uint8 [N, H, W] or [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}; convert them"
+        )
+    grey = images.to_grey(pixels) if pixels.ndim == 4 else np.ascontiguousarray(pixels)
+    indices = np.asarray(labels, np.int64)
+    if indices.shape != (len(grey),):
+        raise DataError(f"labels: expected {len(grey)}, one an image, got {list(indices.shape)}; check the file")
+    return Split(images.fit(grey, size, invert=invert), indices)
+
+
+def _empty(size: int) -> Split:
+    return Split(np.empty((0, size, size), np.uint8), np.empty(0, np.int64))
+
+
+def _npz(path: Path, size: int, invert: bool) -> DataSet:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: expected an .npz of plain arrays, got: {error}; save it with numpy.savez") from None
+    missing = {"x_train", "y_train"} - arrays.keys()
+    if missing:
+        raise DataError(f"{path}: expected arrays x_train and y_train, got {', '.join(arrays)}; add {min(missing)}")
+    names = np.unique(arrays["y_train"])
+    has_test = "x_test" in arrays and "y_test" in arrays
+    unknown = np.setdiff1d(arrays["y_test"], names) if has_test else []
+    if len(unknown):
+        names = np.concatenate([names, unknown])
+    train = _split(arrays["x_train"], _positions(names, arrays["y_train"]), size, invert)
+    test = _split(arrays["x_test"], _positions(names, arrays["y_test"]), size, invert) if has_test else _empty(size)
+    return DataSet(path.stem, tuple(str(name) for name in names), train, test)
+
+
+def _positions(names: NDArray[Any], labels: NDArray[Any]) -> Labels:
+    return np.argmax(np.asarray(labels)[:, None] == names, axis=1)
+
+
+def _folder(path: Path, size: int, invert: bool) -> DataSet:
+    has_splits = (path / "train").is_dir()
+    train, test = (path / "train", path / "test") if has_splits else (path, path / "-")
+    class_names = sorted({child.name for part in (train, test) if part.is_dir() for child in part.iterdir() if child.is_dir()})
+    if not class_names:
+        raise DataError(f"{path}: expected one subfolder of images per class, found none; sort the images into folders")
+    train_split, test_split = (_read_classes(part, class_names, size, invert) for part in (train, test))
+    return DataSet(path.resolve().name, tuple(class_names), train_split, test_split)
+
+
+def _read_classes(path: Path, class_names: Sequence[str], size: int, invert: bool) -> Split:
+    files = [
+        (file, label)
+        for label, name in enumerate(class_names)
+        for file in sorted((path / name).rglob("*"))
+        if file.suffix.lower() in images.SUFFIXES
+    ]
+    if not files:
+        return _empty(size)
+    pixels = np.stack([_read_image(file, size, invert) for file, _ in files])
+    return Split(pixels, np.array([label for _, label in files], np.int64))
+
+
+def _read_image(path: Path, size: int, invert: bool) -> images.Pixels:
+    try:
+        return images.decode(path.read_bytes(), size, invert=invert)
+    except (OSError, ImageError) as error:
+        raise DataError(f"{path}: {error}") from None

@@ -1,0 +1,72 @@
+"""fit(): the one training loop. It logs, checkpoints, resumes and stops on NaN, and knows no model."""
+
+import math
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from training.data import to_images
+from training.errors import TrainingError
+from training.journal import Journal, Line, Stateful
+from training.parallel import own_part
+from training.runs import Run
+
+
+class Learner(Stateful, Protocol):
+    """What the loop needs of a model: images are float [N, C, H, W] in [-1, 1]."""
+
+    def step(self, images: Tensor) -> dict[str, Tensor]:
+        """Update on one batch and return its losses, detached and without waiting for the device."""
+        ...
+
+    def validate(self, images: Tensor) -> dict[str, float]:
+        """Return figures on held-out images; TrainingError if to go on is pointless."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        ...
+
+
+def fit(
+    learner: Learner, pixels: Tensor, held_out: Tensor, *, epochs: int, batch_size: int, seed: int, run: Run, fabric: Fabric
+) -> list[Line]:
+    """Train `learner` on uint8 `pixels` [N, H, W], watch it on `held_out`, return one line of figures per epoch.
+
+    Both stay on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
+    After every epoch the run folder holds all that is needed to continue with the same numbers, and a run folder that
+    holds a checkpoint is continued.
+    """
+    pixels, watched = pixels.to(fabric.device), to_images(held_out.to(fabric.device))
+    steps = len(pixels) // batch_size
+    checkpoint = run.checkpoint() or {"seconds": 0.0, "history": []}
+    if "learner" in checkpoint:
+        learner.load_state_dict(checkpoint["learner"])
+    with Journal(run, fabric, checkpoint["history"], checkpoint["seconds"]) as journal:
+        journal.begin(epochs, steps)
+        for epoch in range(len(journal.history), epochs):
+            totals: dict[str, Tensor] = {}
+            for indices in _order(len(pixels), seed, epoch)[: steps * batch_size].view(steps, batch_size):
+                losses = learner.step(to_images(pixels[own_part(indices).to(fabric.device)]))
+                totals = {name: totals.get(name, 0) + loss for name, loss in losses.items()}
+                journal.advance()
+            means = {name: (total / steps).item() for name, total in totals.items()}
+            _require_finite(means, epoch)
+            line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **learner.validate(watched)}
+            journal.write(line, learner, watched[:16])
+    return journal.history
+
+
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+
+
+def _require_finite(means: Line, epoch: int) -> None:
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if bad:
+        raise TrainingError(
+            f"epoch {epoch + 1}: expected finite losses, got {bad[0]} = {means[bad[0]]}; lower --set learning_rate; "
+            "the checkpoint of the epoch before is kept"
+        )

@@ -1,0 +1,42 @@
+"""Data-parallel training without wrappers: every process draws the same global batch and works on its own part."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def world_size() -> int:
+    """Return the number of processes that train together; 1 without torchrun."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def own_part(batch: Tensor) -> Tensor:
+    """Return this process's part of a global `batch` [N, ...], [N / world_size, ...]."""
+    return batch[rank() :: world_size()]
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over all processes, in one exchange."""
+    if world_size() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient) / world_size())
+
+
+@torch.no_grad()
+def average(value: Tensor) -> Tensor:
+    """Return the mean of `value` over all processes."""
+    if world_size() > 1:
+        value = value.clone()
+        distributed.all_reduce(value)
+    return value / world_size()

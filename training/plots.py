@@ -1,0 +1,62 @@
+"""Pictures of a run: loss curves, originals beside reconstructions, score histograms."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service import images
+from training.runs import replacing
+
+
+def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Write one small panel per figure over the epochs; held-out figures (val_x) share the panel of x."""
+    names = [name for name in history[0] if name not in ("epoch", "step")]
+    panels = [name for name in names if name.removeprefix("val_") == name or name.removeprefix("val_") not in names]
+    epochs = [line["epoch"] for line in history]
+    figure = Figure(figsize=(2.6 * len(panels), 2.4), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for shown, label in ((name, "fit"), (f"val_{name}", "held out")):
+            if shown in names:
+                axes.plot(epochs, [line[shown] for line in history], label=label, marker="." if len(history) < 3 else "")
+        axes.set_title(name.removeprefix("val_"), fontsize=9)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=7)
+        if f"val_{name}" in names:
+            axes.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
+    """Write two rows: `originals` [N, 1, H, W] in [-1, 1] above their `reconstructions`."""
+    both = np.concatenate([to_pixels(originals), to_pixels(reconstructions)])
+    with replacing(path) as temporary:
+        temporary.write_bytes(images.encode_png(images.grid(both, len(originals)).repeat(2, 0).repeat(2, 1)))
+
+
+def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path: Path) -> None:
+    """Write the distribution of one score for each named group of images, with the `threshold` as a line."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    bins = np.linspace(min(map(np.min, scores.values())), np.quantile(np.concatenate(list(scores.values())), 0.995), 60)
+    for name, values in scores.items():
+        axes.hist(np.clip(values, bins[0], bins[-1]), bins, density=True, alpha=0.6, label=f"{name} ({len(values):,})")
+    axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label="p-value 0.05")
+    axes.set_xlabel("anomaly score")
+    axes.set_yticks([])
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def to_pixels(tensor: Tensor) -> images.Pixels:
+    """Return images [N, 1, H, W] in [-1, 1] as uint8 pixels [N, H, W], rounded."""
+    scaled = (tensor.squeeze(1).clamp(-1, 1) + 1) * 127.5
+    return np.asarray(scaled.round().cpu().numpy(), np.uint8)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
