@@ -50,7 +50,7 @@ class Parity(_Frozen):
 
 
 class Provenance(_Frozen):
-    """Where the weights come from: enough to train them again."""
+    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light."""
 
     created: str
     commit: str
@@ -58,6 +58,7 @@ class Provenance(_Frozen):
     seed: int
     data: str
     data_sha256: Sha256
+    invert: bool = False
     device: str
     train_seconds: float
     versions: dict[str, str]
@@ -91,12 +92,14 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Return the path of a file that the manifest lists; ArtifactError if it lists no such file."""
         if name not in self.manifest.files:
-            raise ArtifactError(f"{self.path}: expected the file {name}, the manifest lists none; publish the model again")
+            raise ArtifactError(
+                f"{self.path}: expected the file {name}, the manifest lists none; publish the model again"
+            )
         return self.path / name
 
-    def metrics(self) -> dict[str, Any]:
-        """Return the contents of metrics.json."""
-        contents: dict[str, Any] = json.loads(self.file("metrics.json").read_bytes())
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the contents of metrics.json: a list of metrics with name, value, deviation, samples, data, split."""
+        contents: list[dict[str, Any]] = json.loads(self.file("metrics.json").read_bytes())
         return contents
 
 
@@ -125,7 +128,9 @@ def load(path: Path) -> Artifact:
 def find(models_dir: Path) -> list[Path]:
     """Return the artifact folders in `models_dir`, those that hold a manifest.json, in order of name."""
     if not models_dir.is_dir():
-        raise ArtifactError(f"{models_dir}: expected a folder of published models, found none; give one or publish a model")
+        raise ArtifactError(
+            f"{models_dir}: expected a folder of published models, found none; give one or publish a model"
+        )
     return sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST}"))
 
 

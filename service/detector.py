@@ -45,7 +45,9 @@ class Detector:
         if manifest.kind != "detector":
             raise ArtifactError(f"{artifact.path}: expected a detector, got a {manifest.kind}; name another model")
         if "detector" not in manifest.graphs:
-            raise ArtifactError(f"{artifact.path}: expected a graph called detector, found none; publish the model again")
+            raise ArtifactError(
+                f"{artifact.path}: expected a graph called detector, found none; publish the model again"
+            )
         self.manifest = manifest
         graph = manifest.graphs["detector"]
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
@@ -75,7 +77,7 @@ class Detector:
     def explain(self, pixels: images.Pixels) -> Floats:
         """Return per pixel how much the image differs from its reconstruction, in [0, 1] of the pixel range."""
         difference = pixels.astype(np.float32) - self.reconstruct(pixels).astype(np.float32)
-        return np.abs(difference) / 255
+        return np.asarray(np.abs(difference) / 255, np.float32)
 
 
 def conformal_p_values(scores: Floats, calibration: Floats) -> NDArray[np.float64]:

@@ -37,8 +37,10 @@ class OnnxModel:
         providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # ONNX Runtime's errors share no base but Exception
-            raise ArtifactError(f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}") from None
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no other base)
+            raise ArtifactError(
+                f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}"
+            ) from None
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise DeviceError(
