@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from service import artifact
 from service.detector import Detector
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def _show(metrics: Sequence[Mapping[str, Any]]) -> None:
-    table = Table("metric", "value", "± deviation", "samples", "split", box=None)
+    table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
     for metric in metrics:
         table.add_row(
             metric["name"],
