@@ -1,0 +1,96 @@
+"""Where rows of scores go: CSV, JSON Lines or Parquet, to standard output or a file that appears only when complete."""
+
+import codecs
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from service.errors import SourceError
+from service.files import replacing
+
+Format = Literal["csv", "jsonl", "parquet"]
+ROW_GROUP = 65_536  # rows of Parquet held in memory
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one image: its scores, or else `error`; what is not known is None."""
+
+    id: str
+    l_con: float | None = None
+    latent: float | None = None
+    score: float | None = None
+    p_value: float | None = None
+    is_anomaly: bool | None = None
+    error: str | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+PARQUET_TYPES = (pa.string(), pa.float32(), pa.float32(), pa.float32(), pa.float64(), pa.bool_(), pa.string())
+SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
+
+
+def choose_format(out: Path | None, name: Format | None) -> Format:
+    """Return the format called `name`, or else the one that the suffix of `out` tells; CSV for standard output."""
+    suffix = out.suffix.lower().removeprefix(".") if out else "csv"
+    chosen = name or next((known for known in WRITERS if known == suffix), None)
+    if chosen is None:
+        raise SourceError(f"{out}: expected a name that ends in .csv, .jsonl or .parquet; rename it or give --format")
+    return chosen
+
+
+def check(out: Path, sources: Sequence[Path]) -> None:
+    """Raise SourceError if `out` cannot become a file, or is one of `sources`."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise SourceError(
+            f"{out}: expected a file in a folder that exists, found none; make the folder or choose another"
+        )
+    if any(out.exists() and source.samefile(out) for source in sources):
+        raise SourceError(f"{out}: expected an output other than the sources, got one of them; choose another name")
+
+
+def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
+    """Write `rows` to the file `out`, which is left as it was if anything fails, or to standard output for None."""
+    if out is None:
+        WRITERS[format_](rows, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            WRITERS[format_](rows, file)
+    except OSError as error:
+        raise SourceError(f"{out}: expected to write it, got: {error.strerror}; choose another place") from None
+
+
+def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
+    writer = csv.writer(codecs.getwriter("utf-8")(file), lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        [json.dumps(value) if isinstance(value, bool) else value for value in astuple(row)] for row in rows
+    )
+
+
+def _write_jsonl(rows: Iterable[Row], file: BinaryIO) -> None:
+    file.writelines(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
+
+
+def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:
+    pending = iter(rows)
+    with parquet.ParquetWriter(file, SCHEMA) as writer:
+        while group := list(islice(pending, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], SCHEMA))
+
+
+WRITERS: dict[Format, Callable[[Iterable[Row], BinaryIO], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
