@@ -59,15 +59,18 @@ def check(out: Path, sources: Sequence[Path]) -> None:
 
 def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
     """Write `rows` to the file `out`, which is left as it was if anything fails, or to standard output for None."""
-    if out is None:
-        WRITERS[format_](rows, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
     try:
-        with replacing(out) as temporary, temporary.open("wb") as file:
-            WRITERS[format_](rows, file)
+        if out is None:
+            WRITERS[format_](rows, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            with replacing(out) as temporary, temporary.open("wb") as file:
+                WRITERS[format_](rows, file)
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        raise
     except OSError as error:
-        raise SourceError(f"{out}: expected to write it, got: {error.strerror}; choose another place") from None
+        where = out or "standard output"
+        raise SourceError(f"{where}: expected to write to it, got: {error.strerror}; choose another place") from None
 
 
 def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:

@@ -206,7 +206,10 @@ class _TarMember(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         member = super().frombuf(buf, encoding, errors)
         if not member.isreg() and member.size > MAX_TAR_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+            raise SourceError(
+                f"{member.name}: expected at most {MAX_TAR_HEADER_BYTES:,} bytes in a header of the archive, "
+                f"got {member.size:,}; pack it again"
+            )
         return member
 
 

@@ -1,0 +1,170 @@
+"""The command `oddglyph`: score, sample, models, serve."""
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from service import artifact, batch, defaults, sinks, sources
+from service.artifact import Artifact
+from service.detector import DEFAULT_ALPHA, Detector
+from service.errors import OddglyphError
+from service.runtime import MAX_BATCH, Device
+
+TABLE_ROWS = 50
+INTERRUPTED = 130
+MODELS_DIR = defaults.models_dir()
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+ModelsDir = Annotated[
+    Path,
+    typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
+]
+Model = Annotated[
+    str | None, typer.Option(help="A name from `oddglyph models`.", show_default="mnist-0, else the first")
+]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of the model; 0 for one per core.")]
+WhichDevice = Annotated[Device, typer.Option(help="Where to compute.")]
+
+
+@app.command()
+def score(
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
+    ],
+    model: Model = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[
+        Path | None, typer.Option(help="A file .csv, .jsonl or .parquet; standard output if absent.")
+    ] = None,
+    format_: Annotated[sinks.Format | None, typer.Option("--format", help="If not told by the name of --out.")] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Anomalies have a p-value of at most this.")
+    ] = DEFAULT_ALPHA,
+    fdr: Annotated[
+        bool,
+        typer.Option(
+            "--fdr",
+            help="Benjamini-Hochberg over all images: anomalies are those it rejects at level alpha, so that at most that "
+            "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
+        ),
+    ] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")] = False,
+    key: Annotated[str | None, typer.Option(help="Which array of an .npz.", show_default="the only one")] = None,
+    column: Annotated[str | None, typer.Option(help="Which column of a .parquet.", show_default="the only one")] = None,
+    device: WhichDevice = "auto",
+    threads: Threads = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
+) -> None:
+    """Score all images of the SOURCES; an unreadable image is a row with an error."""
+    choice = sources.Choice(key, column)
+    paths = sources.find(source)
+    format_of_out = sinks.choose_format(out, format_)
+    if out:
+        sinks.check(out, paths)
+    sources.check(paths, choice)
+    detector = Detector(_load(model, "detector", models_dir), device, threads)
+    to_terminal = out is None and sys.stdout.isatty()
+    tally, started = batch.Tally(), time.monotonic()
+    with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
+        items = progress.track(sources.stream(paths, choice), description="images")
+        rows: Iterable[sinks.Row] = batch.score(items, detector, alpha, invert=invert, batch_size=batch_size)
+        rows = tally.count(batch.control_fdr(rows, alpha) if fdr else rows)
+        if to_terminal and format_ is None:
+            _show(rows)
+        else:
+            sinks.write(rows, out, format_of_out)
+    rate = tally.images / (time.monotonic() - started)
+    rule = f"false discovery rate {alpha:g}" if fdr else f"p-value at most {alpha:g}"
+    stderr.print(
+        f"{tally.images:,} images, {tally.anomalies:,} anomalies ({rule}), {tally.errors:,} errors, {rate:,.0f} images/s, "
+        f"by {detector.manifest.name}" + (f", in {out}" if out else "")
+    )
+
+
+@app.command()
+def models(
+    models_dir: ModelsDir = MODELS_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metrics.")] = False,
+) -> None:
+    """List the published models."""
+    published = [artifact.load(path) for path in artifact.find(models_dir)]
+    descriptions = [_describe(model) for model in published]
+    if as_json:
+        typer.echo(json.dumps(descriptions, indent=2))
+        return
+    table = Table("name", "kind", "summary", "MB", "calibrated on", "AUROC", box=None)
+    for model in descriptions:
+        auroc = next((f"{metric['value']:.4f}" for metric in model["metrics"] if metric["name"] == "auroc.score"), "")
+        megabytes = f"{model['bytes'] / 1e6:.1f}"
+        table.add_row(
+            model["name"], model["kind"], model["summary"], megabytes, str(model["calibration_size"] or ""), auroc
+        )
+    stdout.print(table)
+
+
+def _load(name: str | None, kind: Literal["detector", "generator"], models_dir: Path) -> Artifact:
+    manifests = map(artifact.read_manifest, artifact.find(models_dir))
+    return artifact.load_named(models_dir, name or defaults.model_name(kind, manifests))
+
+
+def _describe(published: Artifact) -> dict[str, Any]:
+    manifest = published.manifest
+    calibration = len(Detector(published, "cpu").calibration) if manifest.kind == "detector" else None
+    return {
+        **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names"}),
+        "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
+        "calibration_size": calibration,
+        "metrics": published.metrics(),
+    }
+
+
+def _progress(*, disable: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), disable=disable)
+
+
+def _show(rows: Iterable[sinks.Row]) -> None:
+    """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
+    table = Table(*sinks.COLUMNS, box=None)
+    for row in islice(rows, TABLE_ROWS):
+        figures = [
+            f"{value:.4g}" if value is not None else "" for value in (row.l_con, row.latent, row.score, row.p_value)
+        ]
+        verdict = {True: "yes", False: "no", None: ""}[row.is_anomaly]
+        table.add_row(Text(row.id), *figures, verdict, Text(row.error or ""), style="red" if row.is_anomaly else None)
+    rest = sum(1 for _ in rows)
+    stdout.print(table)
+    if rest:
+        stdout.print(f"... and {rest:,} more; give --out FILE to keep all, or --format csv to print all")
+
+
+def main() -> None:
+    """Run the command; what goes wrong for a user is one sentence and exit status 1."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+    try:
+        app()
+    except OddglyphError as error:
+        stderr.print(f"oddglyph: error: {error}")
+        sys.exit(1)
+    except SystemExit as status:
+        if status.code == INTERRUPTED:
+            stderr.print("oddglyph: interrupted; nothing was written")
+        raise
+
+
+if __name__ == "__main__":
+    main()
