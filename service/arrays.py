@@ -7,6 +7,7 @@ raise SourceError for an array that holds something else, and let the errors of 
 import gzip
 import math
 import struct
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,10 @@ def _may_hold_images(archive: zipfile.ZipFile, key: str) -> bool:
 def _header(file: Readable) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+    try:
+        return read(file)
+    except (SyntaxError, tokenize.TokenError):  # the header is parsed as Python
+        raise ValueError("a damaged header") from None
 
 
 def _array(file: Readable, name: str) -> Images:

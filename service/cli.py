@@ -4,7 +4,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,11 +33,23 @@ ModelsDir = Annotated[
     Path,
     typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
 ]
-Model = Annotated[
-    str | None, typer.Option(help="A name from `oddglyph models`.", show_default="mnist-0, else the first")
-]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the model; 0 for one per core.")]
 WhichDevice = Annotated[Device, typer.Option(help="Where to compute.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"oddglyph {version('oddglyph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tell whether small images look normal to a published model, how sure that is; or generate images."""
 
 
 @app.command()
@@ -45,7 +58,9 @@ def score(
         list[str],
         typer.Argument(metavar="SOURCE...", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
     ],
-    model: Model = None,
+    model: Annotated[
+        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
+    ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[
         Path | None, typer.Option(help="A file .csv, .jsonl or .parquet; standard output if absent.")
@@ -70,28 +85,26 @@ def score(
     batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
 ) -> None:
     """Score all images of the SOURCES; an unreadable image is a row with an error."""
-    choice = sources.Choice(key, column)
-    paths = sources.find(source)
+    choice, paths = sources.Choice(key, column), sources.find(source)
     format_of_out = sinks.choose_format(out, format_)
-    if out:
-        sinks.check(out, paths)
+    sinks.check(out, paths)
     sources.check(paths, choice)
     detector = Detector(_load(model, "detector", models_dir), device, threads)
     to_terminal = out is None and sys.stdout.isatty()
     tally, started = batch.Tally(), time.monotonic()
     with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
         items = progress.track(sources.stream(paths, choice), description="images")
-        rows: Iterable[sinks.Row] = batch.score(items, detector, alpha, invert=invert, batch_size=batch_size)
+        rows = batch.score(items, detector, alpha, invert=invert, batch_size=batch_size)
         rows = tally.count(batch.control_fdr(rows, alpha) if fdr else rows)
         if to_terminal and format_ is None:
             _show(rows)
         else:
             sinks.write(rows, out, format_of_out)
-    rate = tally.images / (time.monotonic() - started)
     rule = f"false discovery rate {alpha:g}" if fdr else f"p-value at most {alpha:g}"
+    rate = tally.images / (time.monotonic() - started)
     stderr.print(
-        f"{tally.images:,} images, {tally.anomalies:,} anomalies ({rule}), {tally.errors:,} errors, {rate:,.0f} images/s, "
-        f"by {detector.manifest.name}" + (f", in {out}" if out else "")
+        f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
+        f"images/s: {rate:,.0f}, model: {detector.manifest.name}, out: {out or 'standard output'}"
     )
 
 
@@ -137,7 +150,7 @@ def _progress(*, disable: bool) -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=disable)
 
 
-def _show(rows: Iterable[sinks.Row]) -> None:
+def _show(rows: Iterator[sinks.Row]) -> None:
     """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
     table = Table(*sinks.COLUMNS, box=None)
     for row in islice(rows, TABLE_ROWS):

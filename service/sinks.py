@@ -47,8 +47,10 @@ def choose_format(out: Path | None, name: Format | None) -> Format:
     return chosen
 
 
-def check(out: Path, sources: Sequence[Path]) -> None:
+def check(out: Path | None, sources: Sequence[Path]) -> None:
     """Raise SourceError if `out` cannot become a file, or is one of `sources`."""
+    if out is None:
+        return
     if out.is_dir() or not out.parent.is_dir():
         raise SourceError(
             f"{out}: expected a file in a folder that exists, found none; make the folder or choose another"
