@@ -1,22 +1,28 @@
-"""Where rows of scores go: CSV, JSON Lines or Parquet, to standard output or a file that appears only when complete."""
+"""Where results go: scores as CSV, JSON Lines or Parquet, pixels as PNG or .npy; a file appears only when complete."""
 
 import codecs
 import csv
 import json
+import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from service import images
 from service.errors import SourceError
 from service.files import replacing
+from service.images import Pixels
 
 Format = Literal["csv", "jsonl", "parquet"]
+Name = TypeVar("Name", bound=str)
 ROW_GROUP = 65_536  # rows of Parquet held in memory
 
 
@@ -40,11 +46,7 @@ SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
 
 def choose_format(out: Path | None, name: Format | None) -> Format:
     """Return the format called `name`, or else the one that the suffix of `out` tells; CSV for standard output."""
-    suffix = out.suffix.lower().removeprefix(".") if out else "csv"
-    chosen = name or next((known for known in WRITERS if known == suffix), None)
-    if chosen is None:
-        raise SourceError(f"{out}: expected a name that ends in .csv, .jsonl or .parquet; rename it or give --format")
-    return chosen
+    return name or ("csv" if out is None else _told_by_suffix(out, WRITERS))
 
 
 def check(out: Path | None, sources: Sequence[Path]) -> None:
@@ -61,18 +63,45 @@ def check(out: Path | None, sources: Sequence[Path]) -> None:
 
 def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
     """Write `rows` to the file `out`, which is left as it was if anything fails, or to standard output for None."""
+    with _opened(out) as file:
+        WRITERS[format_](rows, file)
+
+
+def check_pixels(out: Path) -> None:
+    """Raise SourceError if `write_pixels` cannot write to `out`."""
+    check(out, [])
+    _told_by_suffix(out, PIXEL_WRITERS)
+
+
+def write_pixels(pixels: Pixels, out: Path) -> None:
+    """Write `pixels` [N, H, W, 3] to `out`: one grid, nearly square, if it is a .png, the array if it is a .npy."""
+    with _opened(out) as file:
+        PIXEL_WRITERS[_told_by_suffix(out, PIXEL_WRITERS)](pixels, file)
+
+
+def _told_by_suffix(out: Path, known: Mapping[Name, Any]) -> Name:
+    suffix = out.suffix.lower().removeprefix(".")
+    name = next((name for name in known if name == suffix), None)
+    if name is None:
+        names = " or ".join(f".{name}" for name in known)
+        raise SourceError(f"{out}: expected a name that ends in {names}, got another; rename it")
+    return name
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[BinaryIO]:
     try:
         if out is None:
-            WRITERS[format_](rows, sys.stdout.buffer)
+            yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         else:
             with replacing(out) as temporary, temporary.open("wb") as file:
-                WRITERS[format_](rows, file)
+                yield file
     except BrokenPipeError:  # the reader has seen enough, as `head` does
         raise
     except OSError as error:
         where = out or "standard output"
-        raise SourceError(f"{where}: expected to write to it, got: {error.strerror}; choose another place") from None
+        raise SourceError(f"{where}: expected to write to it, got: {error.strerror or error}; choose another place") from None
 
 
 def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
@@ -94,8 +123,17 @@ def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:
             writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], SCHEMA))
 
 
+def _write_png(pixels: Pixels, file: BinaryIO) -> None:
+    file.write(images.encode_png(images.grid(pixels, columns=math.ceil(math.sqrt(len(pixels))))))
+
+
+def _write_npy(pixels: Pixels, file: BinaryIO) -> None:
+    np.save(file, pixels)
+
+
 WRITERS: dict[Format, Callable[[Iterable[Row], BinaryIO], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
 }
+PIXEL_WRITERS: dict[str, Callable[[Pixels, BinaryIO], None]] = {"png": _write_png, "npy": _write_npy}

@@ -142,7 +142,7 @@ def test_format_is_given_or_told_by_the_name(out, format_, expected, tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "a.txt", "a.json", ".csv"])
 def test_unknown_suffix_is_refused(name, tmp_path):
-    with pytest.raises(SourceError, match=rf"{name}: expected a name that ends in .csv, .jsonl or .parquet"):
+    with pytest.raises(SourceError, match=rf"{name}: expected a name that ends in .csv or .jsonl or .parquet"):
         sinks.choose_format(tmp_path / name, None)
 
 
