@@ -1,6 +1,7 @@
 """The command `oddglyph`: score, sample, models, serve."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -20,13 +21,15 @@ from service import artifact, batch, defaults, sinks, sources
 from service.artifact import Artifact
 from service.detector import DEFAULT_ALPHA, Detector
 from service.errors import OddglyphError
+from service.generator import MAX_SEED, Generator
 from service.runtime import MAX_BATCH, Device
 
 TABLE_ROWS = 50
+MAX_SAMPLES = 10_000
 INTERRUPTED = 130
 MODELS_DIR = defaults.models_dir()
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 ModelsDir = Annotated[
@@ -56,7 +59,7 @@ def options(
 def score(
     source: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
+        typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
     ],
     model: Annotated[
         str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
@@ -84,7 +87,10 @@ def score(
     threads: Threads = 0,
     batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
 ) -> None:
-    """Score all images of the SOURCES; an unreadable image is a row with an error."""
+    """Score images; one that cannot be read is a row with an error.
+
+    For example: oddglyph score digits/ --out scores.csv
+    """
     choice, paths = sources.Choice(key, column), sources.find(source)
     format_of_out = sinks.choose_format(out, format_)
     sinks.check(out, paths)
@@ -106,6 +112,42 @@ def score(
         f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
         f"images/s: {rate:,.0f}, model: {detector.manifest.name}, out: {out or 'standard output'}"
     )
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="A file .png, all images in one grid, or .npy, an array [N, H, W, 3].")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Name or index of a class.", show_default="all in turn")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="Number of images.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same images.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A generator from `oddglyph models`.", show_default="cifar10-cond, else the first"),
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    device: WhichDevice = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Generate images."""
+    sinks.check_pixels(out)
+    generator = Generator(_load(model, "generator", models_dir), device, threads)
+    sinks.write_pixels(generator.sample(class_name, count, seed), out)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 3000,
+    models_dir: ModelsDir = MODELS_DIR,
+    device: WhichDevice = "auto",
+) -> None:
+    """Serve the published models over HTTP, until interrupted."""
+    settings = {"ODDGLYPH_MODELS": str(models_dir.resolve()), "ODDGLYPH_DEVICE": device}
+    options = ["--working-dir", str(Path(__file__).parents[1]), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "bentoml", "serve", "service.api:Oddglyph", *options]
+    os.execve(sys.executable, command, os.environ | settings)  # noqa: S606 (no shell is wanted)
 
 
 @app.command()

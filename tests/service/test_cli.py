@@ -1,37 +1,22 @@
 """The command `oddglyph`, run as a user runs it: what it prints, writes, leaves behind, and its exit status."""
 
 import csv
-import errno
 import io
 import json
-import os
-import pty
-import resource
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import write_detector
 from pyarrow import parquet
 from scipy.stats import false_discovery_control
+from service.generator import Generator
 
 from service import artifact, cli, images
 from service.detector import Detector
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service.cli"]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory, digits):
-    folder = tmp_path_factory.mktemp("models")
-    for digit in (0, 1):
-        write_detector(folder / f"mnist-{digit}", digits["x_train"][digits["y_train"] == digit])
-    return folder
 
 
 @pytest.fixture
@@ -52,20 +37,6 @@ def oddglyph(models, tmp_path, monkeypatch, capsys):
         return status, out, err
 
     return run
-
-
-@pytest.fixture
-def pngs(tmp_path, digits):
-    """Twenty digits in a folder, beside one file that is no image."""
-    (tmp_path / "digits").mkdir()
-    for number, image in enumerate(digits["x_test"][:20]):
-        (tmp_path / "digits" / f"{number:02}.png").write_bytes(images.encode_png(image))
-    (tmp_path / "digits" / "99.png").write_bytes(b"no image")
-    return tmp_path / "digits"
-
-
-def environment(models):
-    return {**os.environ, "ODDGLYPH_MODELS": str(models), "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"}
 
 
 def in_csv(text):
@@ -158,18 +129,26 @@ BAD = {
         "images: expected some that can be read, got none; the first, text.txt: image: expected PNG",
     ),
     "labels": (["labels-idx1-ubyte"], 1, "labels-idx1-ubyte: expected uint8 images"),
-    "unknown model": (["a.npy", "--model", "mnist-7"], 1, "model 'mnist-7': expected one of: mnist-0, mnist-1;"),
+    "unknown model": (
+        ["a.npy", "--model", "mnist-7"],
+        1,
+        "model 'mnist-7': expected one of: colours, mnist-0, mnist-1;",
+    ),
     "no models": (["a.npy", "--models-dir", "absent"], 1, "absent: expected a folder of published models"),
     "empty models": (["a.npy", "--models-dir", "."], 1, "none"),
-    "out is a folder": (["a.npy", "--out", "."], 1, ".: expected a name that ends in .csv, .jsonl or .parquet"),
+    "out is a folder": (["a.npy", "--out", "."], 1, ".: expected a name that ends in .csv or .jsonl or .parquet"),
     "out in no folder": (
         ["a.npy", "--out", "absent/a.csv"],
         1,
         "absent/a.csv: expected a file in a folder that exists",
     ),
-    "out of no kind": (["a.npy", "--out", "a.txt"], 1, "a.txt: expected a name that ends in .csv, .jsonl or .parquet"),
+    "out of no kind": (
+        ["a.npy", "--out", "a.txt"],
+        1,
+        "a.txt: expected a name that ends in .csv or .jsonl or .parquet",
+    ),
     "out is a source": (["a.npy", "--out", "a.npy", "--format", "csv"], 1, "a.npy: expected an output other than"),
-    "no source": ([], 2, "Missing argument"),
+    "no source": ([], 2, "Missing argument 'SOURCE"),
     "alpha": (["a.npy", "--alpha", "1.5"], 2, "Invalid value for '--alpha'"),
     "batch size": (["a.npy", "--batch-size", "0"], 2, "Invalid value for '--batch-size'"),
     "format": (["a.npy", "--format", "xml"], 2, "Invalid value for '--format'"),
@@ -198,104 +177,46 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(case, oddglyph, digi
 def test_models_are_listed_for_people_and_programs(oddglyph, models):
     status, out, _ = oddglyph("models")
     assert status == 0
-    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["mnist-0", "detector"], ["mnist-1", "detector"]]
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        ["colours", "generator"],
+        ["mnist-0", "detector"],
+        ["mnist-1", "detector"],
+    ]
     status, out, _ = oddglyph("models", "--json")
-    first = json.loads(out)[0]
-    assert first["name"] == "mnist-0"
-    assert first["calibration_size"] == len(np.load(models / "mnist-0" / "calibration.npz")["score"])
+    colours, zeros, _ = json.loads(out)
+    assert (colours["calibration_size"], zeros["name"]) == (None, "mnist-0")
+    with np.load(models / "mnist-0" / "calibration.npz") as calibration:
+        assert zeros["calibration_size"] == len(calibration["score"])
+
+
+def test_samples_are_those_of_the_generator_the_same_for_the_same_seed(oddglyph, models):
+    expected = Generator(artifact.load(models / "colours"), "cpu").sample("cat", 10, 7)
+    for out in ("cats.npy", "cats.png", "again.png"):
+        assert oddglyph("sample", "--class", "cat", "--count", "10", "--seed", "7", "--out", out) == (0, "", "")
+    np.testing.assert_array_equal(np.load("cats.npy"), expected)
+    assert Path("cats.png").read_bytes() == images.encode_png(images.grid(expected, columns=4))
+    assert Path("again.png").read_bytes() == Path("cats.png").read_bytes()
+    assert oddglyph("score", "cats.npy")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--class", "dog", "--out", "a.png"], "class 'dog': expected one of: ship, cat, frog"),
+        (["--model", "mnist-0", "--out", "a.png"], "mnist-0: expected a generator, got a detector"),
+        (["--out", "a.gif"], "a.gif: expected a name that ends in .png or .npy"),
+        (["--out", "absent/a.png"], "absent/a.png: expected a file in a folder that exists"),
+    ],
+)
+def test_what_cannot_be_sampled_is_one_sentence(arguments, sentence, oddglyph, tmp_path):
+    status, out, err = oddglyph("sample", *arguments)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("oddglyph: error: ")
+    assert sentence in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_version_is_that_of_the_package(oddglyph):
     status, out, _ = oddglyph("--version")
     assert status == 0
     assert out.startswith("oddglyph 0.")
-
-
-def test_needs_neither_training_nor_a_server():
-    heavy = "{'torch', 'torchvision', 'training', 'bentoml', 'fastapi', 'scipy', 'sklearn', 'matplotlib'}"
-    code = f"import sys, service.cli; print(sorted(set(sys.modules) & {heavy}))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert run.stdout == "[]\n"
-
-
-def huge_npy(path):
-    """A sparse file of a million black images: minutes of work, no space."""
-    with path.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (1_000_000, 28, 28)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + 1_000_000 * 28 * 28)
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("fdr", [[], ["--fdr"]])
-def test_interrupted_run_leaves_nothing(sent, status, fdr, models, tmp_path):
-    huge_npy(tmp_path / "huge.npy")
-    (tmp_path / "out.csv").write_text("precious")
-    command = [*COMMAND, "score", "huge.npy", "--out", "out.csv", *fdr]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(models), stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 30
-        while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert "Traceback" not in err
-    assert err == ("oddglyph: interrupted; nothing was written\n" if sent == signal.SIGINT else "")
-    assert {path.name for path in tmp_path.iterdir()} == {"huge.npy", "out.csv"}
-    assert (tmp_path / "out.csv").read_text() == "precious"
-
-
-def test_full_disk_is_one_sentence_and_leaves_nothing(models, tmp_path, digits):
-    np.save(tmp_path / "digits.npy", digits["x_test"])
-    command = [*COMMAND, "score", "digits.npy", "--out", "out.csv"]
-
-    def limit_files():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    run = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=environment(models),
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit_files,
-    )
-    assert run.returncode == 1
-    assert run.stderr.startswith(f"oddglyph: error: out.csv: expected to write to it, got: {os.strerror(errno.EFBIG)};")
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.npy"]
-
-
-def test_reader_that_has_seen_enough_ends_the_run_quietly(models, tmp_path):
-    huge_npy(tmp_path / "huge.npy")
-    command = [*COMMAND, "score", "huge.npy"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(models), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout.readline().startswith(b"id,")
-        process.stdout.close()
-        assert process.wait(timeout=30) == 1
-        assert process.stderr.read() == b""
-
-
-def test_terminal_shows_a_table(models, pngs):
-    master, slave = pty.openpty()
-    command = [*COMMAND, "score", "digits/00.png", "digits/99.png"]
-    process = subprocess.Popen(
-        command, cwd=pngs.parent, env=environment(models) | {"COLUMNS": "150"}, stdout=slave, stderr=slave
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while chunk := os.read(master, 4096):
-            shown += chunk
-    except OSError:  # Linux tells the end so
-        pass
-    os.close(master)
-    assert process.wait(timeout=30) == 0
-    lines = shown.decode().splitlines()
-    assert "p_value" in lines[0]
-    assert "digits/00.png" in lines[1]
-    assert "image: expected PNG" in shown.decode()
-    assert lines[-1].startswith("images: 2, ")
