@@ -215,7 +215,7 @@ class _TarMember(tarfile.TarInfo):
 
 class _TarArchive(tarfile.TarFile):
     tarinfo = _TarMember
-    members: list[tarfile.TarInfo]  # there since ever, but not in the type stubs
+    members: list[tarfile.TarInfo]  # which the type stubs leave out
 
 
 def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
