@@ -91,7 +91,9 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Return the path of a file that the manifest lists; ArtifactError if it lists no such file."""
         if name not in self.manifest.files:
-            raise ArtifactError(f"{self.path}: expected the file {name}, the manifest lists none; publish the model again")
+            raise ArtifactError(
+                f"{self.path}: expected the file {name}, the manifest lists none; publish the model again"
+            )
         return self.path / name
 
     def metrics(self) -> dict[str, Any]:
@@ -125,7 +127,9 @@ def load(path: Path) -> Artifact:
 def find(models_dir: Path) -> list[Path]:
     """Return the artifact folders in `models_dir`, those that hold a manifest.json, in order of name."""
     if not models_dir.is_dir():
-        raise ArtifactError(f"{models_dir}: expected a folder of published models, found none; give one or publish a model")
+        raise ArtifactError(
+            f"{models_dir}: expected a folder of published models, found none; give one or publish a model"
+        )
     return sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST}"))
 
 

@@ -30,6 +30,10 @@ class Scores:
     score: Floats
     p_value: NDArray[np.float64]
 
+    def __getitem__(self, rows: slice) -> "Scores":
+        """Return the scores of some of the images."""
+        return Scores(self.l_con[rows], self.latent[rows], self.score[rows], self.p_value[rows])
+
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
         return self.p_value <= alpha
@@ -74,8 +78,12 @@ class Detector:
 
     def explain(self, pixels: images.Pixels) -> Floats:
         """Return per pixel how much the image differs from its reconstruction, in [0, 1] of the pixel range."""
-        difference = pixels.astype(np.float32) - self.reconstruct(pixels).astype(np.float32)
-        return np.asarray(np.abs(difference) / 255, np.float32)
+        return difference(pixels, self.reconstruct(pixels))
+
+
+def difference(pixels: images.Pixels, reconstruction: images.Pixels) -> Floats:
+    """Return |pixels - reconstruction| [N, H, W] in [0, 1] of the pixel range: the heat map of what is odd."""
+    return np.asarray(np.abs(pixels.astype(np.float32) - reconstruction) / 255, np.float32)
 
 
 def conformal_p_values(scores: Floats, calibration: Floats) -> NDArray[np.float64]:

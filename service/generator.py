@@ -50,8 +50,7 @@ class Generator:
         """
         if count < 1:
             raise ValueRangeError(f"count: expected at least 1, got {count}; ask for more")
-        labels = self._labels(class_name, np.arange(count))
-        return self._generate(self._latents(seed, count), labels)
+        return self._generate(self._latents(seed, count), self._labels(class_name, count))
 
     def walk(self, class_name: str | None, seeds: tuple[int, int], steps: int) -> Pixels:
         """Return the first image of each seed and what lies between, uint8 [steps, H, W, 3], steps >= 2.
@@ -61,9 +60,14 @@ class Generator:
         """
         if steps < 2:
             raise ValueRangeError(f"steps: expected at least 2, got {steps}; ask for more")
-        labels = self._labels(class_name, np.zeros(steps, np.int64))
         start, end = (self._latents(seed, 1)[0] for seed in seeds)
-        return self._generate(slerp(start, end, steps), labels)
+        label = self._labels(class_name, 1)
+        return self._generate(slerp(start, end, steps), None if label is None else label.repeat(steps))
+
+    def class_of(self, class_name: str | None, k: int) -> str | None:
+        """Return the name of the class of image k of `sample`; None for an unconditional model."""
+        labels = self._labels(class_name, k + 1)
+        return None if labels is None else self.class_names[labels[k]]
 
     def _latents(self, seed: int, count: int) -> Latents:
         if not 0 <= seed <= MAX_SEED:
@@ -73,15 +77,15 @@ class Generator:
             np.random.default_rng([seed, k]).standard_normal(out=row, dtype=np.float32)
         return z
 
-    def _labels(self, class_name: str | None, position: Labels) -> Labels | None:
+    def _labels(self, class_name: str | None, count: int) -> Labels | None:
         if class_name is None:
-            return position % len(self.class_names) if self.is_conditional else None
+            return np.arange(count) % len(self.class_names) if self.is_conditional else None
         if not self.is_conditional:
             raise ValueRangeError(
                 f"class {class_name!r}: expected none, {self.manifest.name} is not conditional; leave the class out or "
                 "name a conditional model"
             )
-        return np.full(len(position), self._label(class_name))
+        return np.full(count, self._label(class_name))
 
     def _label(self, class_name: str) -> int:
         wanted = class_name.strip().casefold()

@@ -38,7 +38,9 @@ def decode(data: bytes, size: int, *, invert: bool = False) -> Pixels:
             warnings.simplefilter("ignore")
             return _fit(_grey(_open(data), background=255 if invert else 0), size, invert=invert)
     except UnidentifiedImageError:
-        raise NotAnImageError(f"image: expected {', '.join(FORMATS)}, got {_describe(data)}; convert it first") from None
+        raise NotAnImageError(
+            f"image: expected {', '.join(FORMATS)}, got {_describe(data)}; convert it first"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError) as error:
         raise NotAnImageError(f"image: expected a complete image, got a damaged one ({error}); send it again") from None
 
@@ -46,7 +48,9 @@ def decode(data: bytes, size: int, *, invert: bool = False) -> Pixels:
 def fit(pixels: Pixels, size: int, *, invert: bool = False) -> Pixels:
     """Return grey uint8 `pixels` [N, H, W] as [N, size, size], treated exactly as the same images in files would be."""
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape[1:]:
-        raise ImageError(f"images: expected uint8 [N, H, W], got {pixels.dtype} {list(pixels.shape)}; convert them first")
+        raise ImageError(
+            f"images: expected uint8 [N, H, W], got {pixels.dtype} {list(pixels.shape)}; convert them first"
+        )
     _check_side(pixels.shape[2], pixels.shape[1])
     if pixels.shape[1:] == (size, size):
         return np.bitwise_not(pixels) if invert else pixels
