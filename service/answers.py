@@ -40,9 +40,11 @@ async def _from_validation(_: Request, error: Exception) -> JSONResponse:
 
 async def _from_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    path = request.url.path[:SHOWN_CHARACTERS]
     detail = {
-        404: f"path {request.url.path[:SHOWN_CHARACTERS]!r}: expected one that /docs.json lists, got another; see there",
-        405: f"method {request.method}: expected another for {request.url.path}; see /docs.json",
+        400: f"body: expected what its content type says, got something else ({error.detail}); see /docs.json",
+        404: f"path {path!r}: expected one that /docs.json lists, got another; see there",
+        405: f"method {request.method}: expected another for {path}; see /docs.json",
     }.get(error.status_code, str(error.detail))
     answer = refusal(error.status_code, detail)
     answer.headers.update(error.headers or {})
@@ -61,7 +63,9 @@ def _sentence(error: Any) -> str:
         return f"{where}: expected only the fields that /docs.json lists, got this one too; leave it out"
     if error["type"] == "json_invalid":
         return f"body: expected JSON, got something else ({error['ctx']['error']} at {where}); see /docs.json"
-    expected = str(error["msg"]).replace("Input should be", "expected").replace("Value error, ", "")
+    if "UploadFile" in error["msg"]:
+        return f"{where}: expected a file, got {_short(error['input'])}; for example: curl -F images=@digit.png"
+    expected = str(error["msg"]).replace("Input should be", "expected")
     return f"{where}: {expected}, got {_short(error['input'])}; see /docs.json"
 
 

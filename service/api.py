@@ -12,7 +12,8 @@ from typing import cast, get_args
 import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
-from service.catalog import Catalog, configured_models_dir
+from service import defaults
+from service.catalog import Catalog
 from service.errors import DeviceError, OddglyphError
 from service.limits import REQUEST_SECONDS, RequestLimits
 from service.metrics import RequestMetrics
@@ -35,7 +36,7 @@ def _load() -> Catalog:
         raise DeviceError(
             f"ODDGLYPH_DEVICE: expected one of {', '.join(get_args(Device))}, got {device!r}; set it anew"
         )
-    return Catalog(configured_models_dir(), cast("Device", device), THREADS)
+    return Catalog(defaults.models_dir(), cast("Device", device), THREADS)
 
 
 def _verify() -> None:
@@ -68,4 +69,4 @@ class Oddglyph:
         app.state.catalog = _load()
         _freeze_garbage()
 
-    verify = staticmethod(bentoml.on_deployment(_verify))
+    verify = bentoml.on_deployment(_verify)

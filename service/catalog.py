@@ -1,13 +1,12 @@
 """The models that are served: all verified and loaded at start-up, then found by name."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from service import artifact
+from service import artifact, defaults
 from service.artifact import Artifact, Manifest
 from service.batcher import Batcher, Turnstile
 from service.detector import Detector, Scores
@@ -15,9 +14,6 @@ from service.errors import ArtifactError, UnknownModelError
 from service.generator import Generator
 from service.images import Pixels
 from service.runtime import Device
-
-DEFAULT_DETECTOR = "mnist-0"
-DEFAULT_GENERATOR = "cifar10-cond"
 
 
 @dataclass(frozen=True)
@@ -90,17 +86,15 @@ class Catalog:
         }
 
     def detector(self, name: str | None) -> ServedDetector:
-        """Return the detector called `name`, by default DEFAULT_DETECTOR or the first; UnknownModelError if none is."""
-        first = next(iter(self.detectors), DEFAULT_DETECTOR)
-        default = DEFAULT_DETECTOR if DEFAULT_DETECTOR in self.detectors else first
-        return _named(self.detectors, name or default, "detector")
+        """Return the detector called `name`, or the default one; UnknownModelError if there is none."""
+        manifests = [served.manifest for served in self.detectors.values()]
+        return _named(self.detectors, name or defaults.model_name("detector", manifests), "detector")
 
     def generator(self, name: str | None) -> ServedGenerator:
-        """Return the generator called `name`, by default DEFAULT_GENERATOR or the first conditional one or the first."""
-        conditional = [name for name, served in self.generators.items() if served.generator.is_conditional]
-        first = next(iter([*conditional, *self.generators]), DEFAULT_GENERATOR)
-        default = DEFAULT_GENERATOR if DEFAULT_GENERATOR in self.generators else first
-        return _named(self.generators, name or default, "generator")
+        """Return the generator called `name`, or the default one; UnknownModelError if there is none."""
+        conditional_first = sorted(self.generators.values(), key=lambda served: not served.class_names)
+        manifests = [served.manifest for served in conditional_first]
+        return _named(self.generators, name or defaults.model_name("generator", manifests), "generator")
 
     def model(self, name: str) -> ServedDetector | ServedGenerator:
         """Return the model called `name`, of whatever kind; UnknownModelError if there is none."""
@@ -110,11 +104,6 @@ class Catalog:
     def models(self) -> dict[str, ServedDetector | ServedGenerator]:
         """All models by name, detectors first."""
         return {**self.detectors, **self.generators}
-
-
-def configured_models_dir() -> Path:
-    """Return the folder of published models: ODDGLYPH_MODELS, by default `models` beside this package."""
-    return Path(os.environ.get("ODDGLYPH_MODELS") or Path(__file__).parents[1] / "models")
 
 
 def _serve_detector(published: Artifact, device: Device, threads: int, executor: ThreadPoolExecutor) -> ServedDetector:

@@ -54,7 +54,7 @@ def _catalog(request: Request) -> Catalog:
 Models = Annotated[Catalog, Depends(_catalog)]
 
 
-@router.get("/", include_in_schema=False)
+@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 def page() -> FileResponse:
     """Return the page for people."""
     return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)

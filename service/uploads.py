@@ -46,10 +46,10 @@ def from_lists(nested: list[Any], size: int, *, invert: bool) -> tuple[list[str]
         array = np.array(nested)
     except ValueError:
         raise ImageError("images: expected rows of equal length in [N][height][width], got ragged lists") from None
-    if array.dtype.kind not in "iu":
-        raise ImageError(f"images: expected integers from 0 to 255, got {_kind(array)}; multiply by 255 and round")
     if array.ndim != 3 or 0 in array.shape:
         raise ImageError(f"images: expected [N][height][width], got the shape {list(array.shape)}; reshape them")
+    if array.dtype.kind not in "iu":
+        raise ImageError(f"images: expected integers from 0 to 255, got {_kind(array)}; send grey values")
     if array.min() < 0 or array.max() > 255:
         raise ImageError(f"images: expected integers from 0 to 255, got {array.min()} to {array.max()}; rescale them")
     return [str(index) for index in range(len(array))], images.fit(array.astype(np.uint8), size, invert=invert)

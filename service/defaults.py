@@ -1,0 +1,23 @@
+"""Where published models are and which one is meant where none is named: one answer for HTTP and the command line."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from service.artifact import Manifest
+
+DETECTOR = "mnist-0"
+GENERATOR = "cifar10-cond"
+
+
+def models_dir() -> Path:
+    """Return the folder of published models: ODDGLYPH_MODELS, else `models` beside the service package."""
+    return Path(os.environ.get("ODDGLYPH_MODELS") or Path(__file__).parents[1] / "models")
+
+
+def model_name(kind: Literal["detector", "generator"], manifests: Iterable[Manifest]) -> str:
+    """Return DETECTOR or GENERATOR; where no model of that name is among `manifests`, the first of its kind that is."""
+    preferred = DETECTOR if kind == "detector" else GENERATOR
+    names = [manifest.name for manifest in manifests if manifest.kind == kind]
+    return preferred if preferred in names or not names else names[0]
