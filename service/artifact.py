@@ -50,7 +50,7 @@ class Parity(_Frozen):
 
 
 class Provenance(_Frozen):
-    """Where the weights come from: enough to train them again."""
+    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light."""
 
     created: str
     commit: str
@@ -58,6 +58,7 @@ class Provenance(_Frozen):
     seed: int
     data: str
     data_sha256: Sha256
+    invert: bool = False
     device: str
     train_seconds: float
     versions: dict[str, str]
@@ -96,9 +97,9 @@ class Artifact:
             )
         return self.path / name
 
-    def metrics(self) -> dict[str, Any]:
-        """Return the contents of metrics.json."""
-        contents: dict[str, Any] = json.loads(self.file("metrics.json").read_bytes())
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the contents of metrics.json: a list of metrics with name, value, deviation, samples, data, split."""
+        contents: list[dict[str, Any]] = json.loads(self.file("metrics.json").read_bytes())
         return contents
 
 

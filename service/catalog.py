@@ -22,7 +22,7 @@ class ServedDetector:
 
     class_names: ClassVar[tuple[str, ...]] = ()  # none can be asked for
     detector: Detector
-    metrics: dict[str, Any]
+    metrics: list[dict[str, Any]]
     score: Batcher[Scores]
     reconstruct: Batcher[Pixels]
 
@@ -43,7 +43,7 @@ class ServedGenerator:
 
     calibration_size: ClassVar[None] = None
     generator: Generator
-    metrics: dict[str, Any]
+    metrics: list[dict[str, Any]]
     turnstile: Turnstile
 
     @property

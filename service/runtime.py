@@ -38,7 +38,7 @@ class OnnxModel:
         providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other base
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no other base)
             raise ArtifactError(
                 f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}"
             ) from None

@@ -170,7 +170,7 @@ class ModelSummary(BaseModel):
 class ModelDetails(ModelSummary):
     """A served model with its measured quality and where its weights come from."""
 
-    metrics: dict[str, Any]
+    metrics: list[dict[str, Any]]
     recipe: dict[str, Any]
     provenance: Provenance
 

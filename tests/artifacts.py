@@ -118,7 +118,7 @@ def _write_golden(folder, model, **inputs):
 
 
 def _publish(folder, kind, graphs, channels, class_names):
-    (folder / "metrics.json").write_text(json.dumps({"auroc": {"mean": 0.5}}))
+    (folder / "metrics.json").write_text(json.dumps([{"name": "auroc.score", "value": 0.5}]))
     manifest = {
         "schema_version": 1,
         "name": folder.name,

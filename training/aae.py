@@ -38,6 +38,7 @@ class AutoencoderLearner:
     def __init__(self, recipe: AutoencoderRecipe, fabric: Fabric, total_steps: int, seed: int) -> None:
         torch.manual_seed(seed)
         self.recipe = recipe
+        self.total_steps = total_steps
         self.fabric = fabric
         self.autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
         self.discriminator = CodeDiscriminator(recipe.latent_size, recipe.discriminator_widths)
@@ -78,10 +79,11 @@ class AutoencoderLearner:
         self.autoencoder.eval()
         x_hat, z, z_hat = self.autoencoder(images)
         diversity = (x_hat.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
-        if diversity < COLLAPSE_DIVERSITY:
+        steps = self.schedules[0].last_epoch
+        if diversity < COLLAPSE_DIVERSITY and steps >= self.total_steps / 2:  # until then learning may not have begun
             raise TrainingError(
-                f"training: expected reconstructions that differ, got one for all (diversity {diversity:.3f}): the model "
-                "collapsed; lower --set learning_rate or change --seed"
+                f"training: expected reconstructions that differ, got one for all (diversity {diversity:.3f}) after "
+                f"{steps} steps: the model collapsed; raise --set epochs, lower --set learning_rate or change --seed"
             )
         return {
             "val_l_con": objectives.l_con(images, x_hat).mean().item(),

@@ -86,7 +86,9 @@ def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
         return _folder(path, size, invert)
     if path.suffix == ".npz" and path.is_file():
         return _npz(path, size, invert)
-    raise DataError(f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name")
+    raise DataError(
+        f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
+    )
 
 
 def split_normal(pixels: images.Pixels, seed: int) -> NormalSplit:
@@ -175,22 +177,23 @@ def _npz(path: Path, size: int, invert: bool) -> DataSet:
         raise DataError(f"{path}: expected arrays x_train and y_train, got {', '.join(arrays)}; add {min(missing)}")
     names = np.unique(arrays["y_train"])
     has_test = "x_test" in arrays and "y_test" in arrays
-    unknown = np.setdiff1d(arrays["y_test"], names) if has_test else []
-    if len(unknown):
-        names = np.concatenate([names, unknown])
+    if has_test:
+        names = np.concatenate([names, np.setdiff1d(arrays["y_test"], names)])
     train = _split(arrays["x_train"], _positions(names, arrays["y_train"]), size, invert)
     test = _split(arrays["x_test"], _positions(names, arrays["y_test"]), size, invert) if has_test else _empty(size)
     return DataSet(path.stem, tuple(str(name) for name in names), train, test)
 
 
 def _positions(names: NDArray[Any], labels: NDArray[Any]) -> Labels:
-    return np.argmax(np.asarray(labels)[:, None] == names, axis=1)
+    return np.asarray(np.argmax(np.asarray(labels)[:, None] == names, axis=1), np.int64)
 
 
 def _folder(path: Path, size: int, invert: bool) -> DataSet:
     has_splits = (path / "train").is_dir()
     train, test = (path / "train", path / "test") if has_splits else (path, path / "-")
-    class_names = sorted({child.name for part in (train, test) if part.is_dir() for child in part.iterdir() if child.is_dir()})
+    class_names = sorted(
+        {child.name for part in (train, test) if part.is_dir() for child in part.iterdir() if child.is_dir()}
+    )
     if not class_names:
         raise DataError(f"{path}: expected one subfolder of images per class, found none; sort the images into folders")
     train_split, test_split = (_read_classes(part, class_names, size, invert) for part in (train, test))

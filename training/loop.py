@@ -31,7 +31,15 @@ class Learner(Stateful, Protocol):
 
 
 def fit(
-    learner: Learner, pixels: Tensor, held_out: Tensor, *, epochs: int, batch_size: int, seed: int, run: Run, fabric: Fabric
+    learner: Learner,
+    pixels: Tensor,
+    held_out: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    run: Run,
+    fabric: Fabric,
 ) -> list[Line]:
     """Train `learner` on uint8 `pixels` [N, H, W], watch it on `held_out`, return one line of figures per epoch.
 

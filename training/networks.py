@@ -1,6 +1,7 @@
 """Encoder, Decoder and Discriminator of the autoencoders, after the DCGAN guidelines (arXiv:1511.06434)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +27,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         variance = collective.all_reduce(centred.square().sum(dim=(0, 2, 3)), ReduceOp.SUM) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normalised
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         assert self.momentum is not None
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance, self.momentum)
@@ -81,7 +85,7 @@ class CodeDiscriminator(nn.Sequential):
     def __init__(self, latent_size: int, widths: Sequence[int]) -> None:
         sizes = (latent_size, *widths)
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Linear(sizes[-1], 1))
 

@@ -21,7 +21,9 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for shown, label in ((name, "fit"), (f"val_{name}", "held out")):
             if shown in names:
-                axes.plot(epochs, [line[shown] for line in history], label=label, marker="." if len(history) < 3 else "")
+                axes.plot(
+                    epochs, [line[shown] for line in history], label=label, marker="." if len(history) < 3 else ""
+                )
         axes.set_title(name.removeprefix("val_"), fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -43,7 +45,9 @@ def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path:
     axes = figure.subplots()
     bins = np.linspace(min(map(np.min, scores.values())), np.quantile(np.concatenate(list(scores.values())), 0.995), 60)
     for name, values in scores.items():
-        axes.hist(np.clip(values, bins[0], bins[-1]), bins, density=True, alpha=0.6, label=f"{name} ({len(values):,})")
+        axes.hist(
+            np.clip(values, bins[0], bins[-1]), list(bins), density=True, alpha=0.6, label=f"{name} ({len(values):,})"
+        )
     axes.axvline(threshold, color="black", linewidth=1, linestyle="--", label="p-value 0.05")
     axes.set_xlabel("anomaly score")
     axes.set_yticks([])

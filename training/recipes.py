@@ -79,7 +79,9 @@ def rebuild(fields: dict[str, object]) -> AutoencoderRecipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"recipe field {field}: {first['msg']}, got {first['input']!r}; see `oddglyph-train list`") from None
+        raise RecipeError(
+            f"recipe field {field}: {first['msg']}, got {first['input']!r}; see `oddglyph-train list`"
+        ) from None
 
 
 def _parse(change: str) -> tuple[str, object]:

@@ -53,7 +53,9 @@ class Run:
         try:
             return Request.model_validate_json((self.path / REQUEST).read_bytes())
         except (OSError, ValidationError):
-            raise RunError(f"{self.path}: expected a run folder with a valid {REQUEST}, found none; fit a recipe first") from None
+            raise RunError(
+                f"{self.path}: expected a run folder with a valid {REQUEST}, found none; fit a recipe first"
+            ) from None
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint's contents on the CPU, None before the first; RunError if it cannot be read."""

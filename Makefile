@@ -1,0 +1,31 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 3000
+
+.PHONY: serve test check clean
+
+serve: .venv/serving  ## serve the models in models/ on http://127.0.0.1:3000
+	$(BIN)/oddglyph serve --port $(PORT)
+
+test: check  ## every check and every test
+	$(BIN)/python -m pytest
+
+check: .venv/development
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv
+
+.venv/serving: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/development: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch .venv/serving $@
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'

@@ -1,0 +1,38 @@
+import pytest
+
+from training import recipes
+from training.errors import RecipeError
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_survives_being_written_down(name: str):
+    recipe = recipes.resolve(name)
+    assert recipes.rebuild(recipe.model_dump(mode="json")) == recipe
+
+
+def test_changes_are_applied():
+    recipe = recipes.resolve("shared-aae", ["epochs=3", "widths=8,16,32", "learning_rate=1e-4"])
+    assert (recipe.epochs, recipe.widths, recipe.learning_rate) == (3, (8, 16, 32), 1e-4)
+
+
+def test_the_plain_autoencoder_has_the_contextual_loss_only():
+    recipe = recipes.resolve("conv-ae")
+    assert (recipe.contextual_weight, recipe.latent_weight, recipe.adversarial_weight) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("nonesuch", [], "expected one of: conv-ae, shared-aae"),
+        ("conv-ae", ["epochs=0"], "epochs"),
+        ("conv-ae", ["epochs=many"], "epochs"),
+        ("conv-ae", ["learning_rate=nan"], "learning_rate"),
+        ("conv-ae", ["learning_rate=-1"], "learning_rate"),
+        ("conv-ae", ["widths=8,16"], "widths"),
+        ("conv-ae", ["nonesuch=1"], "nonesuch"),
+        ("conv-ae", ["epochs"], "FIELD=VALUE"),
+    ],
+)
+def test_nonsense_is_refused_by_name(name: str, changes: list[str], says: str):
+    with pytest.raises(RecipeError, match=says):
+        recipes.resolve(name, changes)

@@ -1,0 +1,134 @@
+"""The command `oddglyph-train`: list, fit, evaluate, publish, report."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from service import artifact
+from service.detector import Detector
+from service.errors import OddglyphError
+from training import evaluate as evaluation
+from training import publish as publishing
+from training import recipes, runs
+from training import report as reporting
+from training.train import Device, Job, train
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
+ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
+DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
+
+
+@app.command("list")
+def list_recipes() -> None:
+    """List the recipes."""
+    table = Table("recipe", "what it is", "paper", box=None)
+    for recipe in recipes.RECIPES.values():
+        table.add_row(recipe.name, recipe.summary, recipe.paper)
+    console.print(table)
+
+
+@app.command()
+def fit(
+    recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
+    normal_class: Annotated[
+        str, typer.Option(help="Class names or indices that count as normal, with commas between.")
+    ],
+    data_name: Annotated[
+        str, typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder, or .npz.")
+    ] = "mnist",
+    data_root: DataRoot = DATA_ROOT,
+    invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, held-out parts.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
+) -> None:
+    """Train RECIPE on the images of the normal classes."""
+    job = Job(
+        recipe=recipes.resolve(recipe, changes or ()),
+        data=data_name,
+        data_root=data_root,
+        normal_classes=tuple(normal_class.split(",")),
+        invert=invert,
+        seed=seed,
+        device=device,
+    )
+    path = out or Path("runs") / f"{recipe}-{Path(data_name).stem}-{normal_class.replace(',', '.')}-s{seed}"
+    train(job, path, resume=resume)
+    console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    name: Annotated[str | None, typer.Option(help="The model's name; DATA-CLASS if not given.")] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    data_root: DataRoot = DATA_ROOT,
+    replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
+) -> None:
+    """Export RUN to ONNX, prove the export, calibrate, measure, and put it into the models folder."""
+    request = runs.Run(run).request()
+    name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
+    published = publishing.publish(runs.Run(run), models_dir, data_root, name, replace=replace)
+    _show(published.metrics())
+    console.print(f"published {published.path}")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A published model's name.")],
+    models_dir: ModelsDir = MODELS_DIR,
+    data_root: DataRoot = DATA_ROOT,
+) -> None:
+    """Measure MODEL again on its data set, by running its ONNX file."""
+    loaded = artifact.load_named(models_dir, model)
+    manifest, detector = loaded.manifest, Detector(loaded, "cpu")
+    data_set, normal = publishing.data_of(manifest.provenance, manifest.normal_classes, manifest.image_size, data_root)
+    _show(evaluation.table(evaluation.detection_metrics(detector, data_set, normal)))
+
+
+@app.command()
+def report(
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[Path, typer.Option(help="Where report.md and report.html go.")] = Path("reports"),
+) -> None:
+    """Write one page about all published models: a table of their metrics, and their pictures."""
+    page = reporting.write(models_dir, out)
+    console.print(f"report {page}")
+
+
+def main() -> None:
+    """Run the command; what goes wrong for a user is one sentence and exit status 1."""
+    try:
+        app()
+    except OddglyphError as error:
+        Console(stderr=True).print(f"oddglyph-train: error: {error}", soft_wrap=True, highlight=False, markup=False)
+        sys.exit(1)
+
+
+def _show(metrics: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
+    for metric in metrics:
+        table.add_row(
+            metric["name"],
+            f"{metric['value']:.4f}",
+            f"{metric['deviation']:.4f}",
+            f"{metric['samples']:,}",
+            metric["split"],
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""From a torch module to an ONNX file, with proof that both compute the same."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.artifact import Graph, Parity
+from service.runtime import OnnxModel, relative_difference, signature
+from training.errors import PublishError
+
+PARITY_BATCHES = (1, 7, 64)
+PARITY_TOLERANCE = 1e-4  # relative: float32 summed in another order, and nothing more
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file's signature, and by batch size the largest relative difference between torch and ONNX Runtime."""
+
+    graph: Graph
+    relative_difference: dict[int, float]
+
+
+def export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], path: Path) -> Exported:
+    """Write `module` in evaluation mode to the ONNX file `path`, weights inside, batch dynamic, and compare both.
+
+    `inputs` holds at least 64 examples of every input by name, `outputs` names what `module` returns, in order.
+    PublishError if ONNX Runtime differs from torch by more than PARITY_TOLERANCE on the first 1, 7 or 64 examples.
+    """
+    example = tuple(torch.from_numpy(array[:2]) for array in inputs.values())  # torch takes a batch of 1 for a constant
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            module.eval(),
+            example,
+            path,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=({0: torch.export.Dim("batch")},) * len(example),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    opset = next(entry.version for entry in onnx.load(path).opset_import if not entry.domain)
+    graph_inputs, graph_outputs = signature(path)
+    graph = Graph(file=path.name, opset=opset, inputs=graph_inputs, outputs=graph_outputs)
+    return Exported(graph, _compare(module, inputs, graph, path))
+
+
+def joint_parity(exported: Sequence[Exported]) -> Parity:
+    """Return the parity of several graphs together."""
+    worst = {size: max(one.relative_difference[size] for one in exported) for size in PARITY_BATCHES}
+    return Parity(tolerance=PARITY_TOLERANCE, relative_difference=worst)
+
+
+@torch.no_grad()
+def run_torch(module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return what `module` makes of `inputs` in evaluation mode, by the names in `outputs`."""
+    result = module.eval()(*(torch.from_numpy(array) for array in inputs.values()))
+    tensors: tuple[Tensor, ...] = result if isinstance(result, tuple) else (result,)
+    return {name: tensor.numpy() for name, tensor in zip(outputs, tensors, strict=True)}
+
+
+def _compare(module: nn.Module, inputs: Arrays, graph: Graph, path: Path) -> dict[int, float]:
+    model = OnnxModel(path, graph, "cpu")
+    differences = {}
+    for size in PARITY_BATCHES:
+        part = {name: array[:size] for name, array in inputs.items()}
+        found = model(**part)
+        expected = run_torch(module, part, [output.name for output in graph.outputs])
+        differences[size] = max(relative_difference(found[name], array) for name, array in expected.items())
+    if max(differences.values()) > PARITY_TOLERANCE:
+        raise PublishError(
+            f"{path.name}: expected ONNX Runtime to repeat torch within {PARITY_TOLERANCE}, got a relative difference of "
+            f"{max(differences.values()):.2g}; try other versions of torch and onnxruntime"
+        )
+    return differences

@@ -1,0 +1,187 @@
+"""From a finished run to models/<name>/: ONNX, parity, calibration, golden outputs, metrics and manifest, in one step."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from service import artifact, images
+from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Manifest, Provenance
+from service.detector import DEFAULT_ALPHA, Detector
+from service.runtime import OnnxModel
+from training import data, evaluate, plots, recipes
+from training.aae import Autoencoder
+from training.data import DataSet, NormalSplit
+from training.errors import PublishError
+from training.export import Arrays, Exported, export, joint_parity, run_torch
+from training.recipes import AutoencoderRecipe
+from training.runs import Request, Run
+from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
+
+DETECTOR_OUTPUTS = ("reconstruction", "l_con", "latent", "score")
+GOLDEN_IMAGES = 8
+PICTURED = 16
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done: what it was asked for, its recipe, its weights and the seconds that they took."""
+
+    run: Run
+    request: Request
+    recipe: AutoencoderRecipe
+    learner: dict[str, Any]
+    seconds: float
+
+
+def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
+    """Return the artifact `models_dir`/`name`, made from a finished `run` and proven to load and to score.
+
+    It appears whole or not at all; an artifact of that name is kept unless `replace`. `data_root` holds the data that
+    the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch.
+    """
+    finished = _finished(run)
+    source, classes = provenance(finished.request, finished.seconds), finished.request.normal_classes
+    data_set, normal = data_of(source, classes, finished.recipe.image_size, data_root)
+    with staging(models_dir, name, replace=replace) as path:
+        manifest = _write_detector(path, finished, normal)
+        _write_results(path, manifest, data_set, normal)
+        shutil.copy(run.path / "curves.png", path / "curves.png")
+        seal(path, manifest)
+    return artifact.load(models_dir / name)
+
+
+@contextmanager
+def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
+    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not."""
+    target = models_dir / name
+    if not re.match(NAME_PATTERN, name):
+        raise PublishError(
+            f"name {name!r}: expected lower-case words and digits joined by hyphens; give another --name"
+        )
+    if target.exists() and not replace:
+        raise PublishError(f"{target}: expected no such artifact yet, found one; add --replace or give another --name")
+    models_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models_dir, prefix=".publish-") as folder:
+        path = Path(folder) / name
+        path.mkdir()
+        yield path
+        if target.exists():
+            target.rename(Path(folder) / "replaced")
+        path.rename(target)
+
+
+def hashes(path: Path) -> dict[str, str]:
+    """Return the sha256 of every file in the folder `path` by name."""
+    return {file.name: artifact.sha256_of(file) for file in sorted(path.iterdir())}
+
+
+def seal(path: Path, manifest: Manifest) -> None:
+    """Write `manifest` with the hashes of all other files into the folder `path`."""
+    (path / MANIFEST).write_text(manifest.model_copy(update={"files": hashes(path)}).model_dump_json(indent=2) + "\n")
+
+
+def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: tuple[str, ...]) -> None:
+    """Write golden.npz into the folder `path`: a few `inputs` and what torch makes of them."""
+    few = {name: array[:GOLDEN_IMAGES] for name, array in inputs.items()}
+    arrays = {f"in_{name}": array for name, array in few.items()}
+    arrays |= {f"out_{name}": array for name, array in run_torch(module, few, outputs).items()}
+    np.savez_compressed(path / "golden.npz", allow_pickle=False, **arrays)
+
+
+def provenance(request: Request, seconds: float) -> Provenance:
+    """Return where the weights of the run that `request` describes come from."""
+    return Provenance(
+        created=request.created,
+        commit=request.commit,
+        command=request.command,
+        seed=request.seed,
+        data=request.data,
+        data_sha256=request.data_sha256,
+        invert=request.invert,
+        device=request.device,
+        train_seconds=round(seconds, 1),
+        versions=request.versions,
+    )
+
+
+def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: Path) -> tuple[DataSet, NormalSplit]:
+    """Return the data set that `source` names, and its normal images split as they were for training.
+
+    PublishError if `root` holds other images than those that were trained on.
+    """
+    data_set = data.load(source.data, root, size, invert=source.invert)
+    if data_set.sha256() != source.data_sha256:
+        raise PublishError(
+            f"data set {source.data}: expected the images of the training, got others; give its --data-root"
+        )
+    return data_set, data.split_normal(data_set.train.of(data_set.indices(normal_classes)), source.seed)
+
+
+def _finished(run: Run) -> Finished:
+    request = run.request()
+    recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
+    epochs = len(checkpoint["history"]) if checkpoint else 0
+    if checkpoint is None or epochs < recipe.epochs:
+        raise PublishError(
+            f"{run.path}: expected {recipe.epochs} finished epochs, got {epochs}; continue it with fit --resume"
+        )
+    return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])
+
+
+def _write_detector(path: Path, finished: Finished, normal: NormalSplit) -> Manifest:
+    recipe = finished.recipe
+    autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
+    autoencoder.load_state_dict(finished.learner["autoencoder"])
+    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size)
+    fit_statistics(detector, normal)
+    inputs = {"pixels": normal.fit}
+    exported = {
+        "detector": export(detector, inputs, DETECTOR_OUTPUTS, path / "detector.onnx"),
+        "encoder": export(EncoderGraph(autoencoder), inputs, ("z",), path / "encoder.onnx"),
+    }
+    write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
+    model = OnnxModel(path / "detector.onnx", exported["detector"].graph, "cpu")
+    np.savez_compressed(path / "calibration.npz", score=np.sort(model(pixels=normal.calibration)["score"]))
+    return _manifest(path, finished, exported)
+
+
+def _manifest(path: Path, finished: Finished, exported: dict[str, Exported]) -> Manifest:
+    request, recipe = finished.request, finished.recipe
+    return Manifest(
+        schema_version=1,
+        name=path.name,
+        kind="detector",
+        summary=f"{', '.join(request.normal_classes)} of {request.data} as normal; {recipe.summary}",
+        image_size=recipe.image_size,
+        channels=1,
+        class_names=request.class_names,
+        normal_classes=request.normal_classes,
+        graphs={name: one.graph for name, one in exported.items()},
+        recipe=recipe.model_dump(mode="json"),
+        provenance=provenance(request, finished.seconds),
+        parity=joint_parity(list(exported.values())),
+        files=hashes(path),
+    )
+
+
+def _write_results(path: Path, manifest: Manifest, data_set: DataSet, normal: NormalSplit) -> None:
+    detector = Detector(Artifact(path, manifest), "cpu")
+    metrics = evaluate.detection_metrics(detector, data_set, normal)
+    (path / "metrics.json").write_text(json.dumps(evaluate.table(metrics), indent=2) + "\n")
+    shown = normal.calibration[:PICTURED]
+    rows = np.concatenate([shown, detector.reconstruct(shown)])
+    (path / "samples.png").write_bytes(images.encode_png(images.grid(rows, PICTURED).repeat(2, 0).repeat(2, 1)))
+    anomalous = ~np.isin(data_set.test.labels, data_set.indices(manifest.normal_classes))
+    if anomalous.any():
+        scores = detector.score(data_set.test.pixels).score
+        groups = {"normal": scores[~anomalous], "anomalous": scores[anomalous]}
+        plots.histogram(groups, float(np.quantile(detector.calibration, 1 - DEFAULT_ALPHA)), path / "scores.png")

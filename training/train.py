@@ -1,0 +1,129 @@
+"""From what a user asks for to a finished run: data, learner and loop put together on the wanted device."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from service.errors import DeviceError
+from training import data, runs
+from training.aae import AutoencoderLearner
+from training.errors import RunError
+from training.loop import fit
+from training.recipes import AutoencoderRecipe
+from training.runs import Request, Run
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to fit: a `recipe` on the `normal_classes` of the data set `data`, found in or downloaded to `data_root`."""
+
+    recipe: AutoencoderRecipe
+    data: str
+    data_root: Path
+    normal_classes: tuple[str, ...]
+    invert: bool = False
+    seed: int = 0
+    device: Device = "auto"
+
+
+def train(job: Job, path: Path, *, resume: bool = False) -> Run:
+    """Return the finished run in the folder `path`, new or, with `resume`, continued from its last checkpoint.
+
+    Started by torchrun, all processes train together and give the result of one.
+    """
+    fabric = make_fabric(job.device)
+    with fabric.rank_zero_first():
+        data_set = data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+    request = _request(job, data_set, fabric)
+    if fabric.is_global_zero:
+        _continue(Run(path), request) if resume else runs.create(path, request)
+    fabric.barrier()
+    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), job.seed)
+    epochs, batch_size = job.recipe.epochs, _batch_size(job.recipe, len(normal.fit), fabric.world_size)
+    fit(
+        AutoencoderLearner(job.recipe, fabric, epochs * (len(normal.fit) // batch_size), job.seed),
+        torch.from_numpy(normal.fit),
+        torch.from_numpy(normal.validation),
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=job.seed,
+        run=Run(path),
+        fabric=fabric,
+    )
+    return Run(path)
+
+
+def make_fabric(device: Device) -> Fabric:
+    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "--device cuda: expected a usable CUDA GPU, found none; use auto or cpu, or install the driver"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--device mps: expected Apple's Metal, found none; use auto or cpu")
+    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    torch.use_deterministic_algorithms(on_cuda, warn_only=True)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if on_cuda and torch.cuda.is_bf16_supported() else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a reader needs to know of `device`, such as "NVIDIA H100" or "CPU x86_64, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()} {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
+    labels = data_set.indices(job.normal_classes)
+    return Request(
+        recipe=job.recipe.model_dump(),
+        data=job.data,
+        data_sha256=data_set.sha256(),
+        class_names=data_set.class_names,
+        normal_classes=tuple(data_set.class_names[label] for label in labels),
+        invert=job.invert,
+        seed=job.seed,
+        device=device_name(fabric.device),
+        processes=fabric.world_size,
+        command=runs.command(),
+        commit=runs.commit(),
+        created=runs.now(),
+        versions=runs.versions(),
+    )
+
+
+def _continue(run: Run, wanted: Request) -> None:
+    begun, asked = run.request().model_dump(), wanted.model_dump()
+    changed = [name.replace("_", " ") for name in IDENTITY if begun[name] != asked[name]]
+    if changed:
+        raise RunError(
+            f"{run.path}: expected the run that was begun there, got another {', '.join(changed)}; drop --resume or the change"
+        )
+
+
+def _batch_size(recipe: AutoencoderRecipe, images: int, processes: int) -> int:
+    batch_size = min(recipe.batch_size, images)
+    if batch_size % processes:
+        raise RunError(
+            f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "
+            "images each; change --set batch_size"
+        )
+    return batch_size
