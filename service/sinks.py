@@ -101,7 +101,9 @@ def _opened(out: Path | None) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         where = out or "standard output"
-        raise SourceError(f"{where}: expected to write to it, got: {error.strerror or error}; choose another place") from None
+        raise SourceError(
+            f"{where}: expected to write to it, got: {error.strerror or error}; choose another place"
+        ) from None
 
 
 def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:

@@ -15,7 +15,8 @@ def manifests(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("models")
     for name in ("fashion-0", "mnist-0", "mnist-1"):
         write_detector(folder / name, digits["x_train"][:20])
-    for name in ("a-generator", "cifar10-cond"):
+    write_generator(folder / "a-plain-one", conditional=False)
+    for name in ("b-generator", "cifar10-cond"):
         write_generator(folder / name)
     return {path.name: artifact.read_manifest(path) for path in artifact.find(folder)}
 
@@ -33,10 +34,12 @@ def test_models_are_beside_the_package_unless_the_environment_says_otherwise(mon
     ("kind", "names", "expected"),
     [
         ("detector", ["cifar10-cond", "fashion-0", "mnist-0", "mnist-1"], "mnist-0"),
-        ("detector", ["a-generator", "fashion-0", "mnist-1"], "fashion-0"),
-        ("detector", ["a-generator"], "mnist-0"),
-        ("generator", ["a-generator", "cifar10-cond", "mnist-0"], "cifar10-cond"),
-        ("generator", ["a-generator", "mnist-0"], "a-generator"),
+        ("detector", ["b-generator", "fashion-0", "mnist-1"], "fashion-0"),
+        ("detector", ["b-generator"], "mnist-0"),
+        ("generator", ["b-generator", "cifar10-cond", "mnist-0"], "cifar10-cond"),
+        ("generator", ["b-generator", "mnist-0"], "b-generator"),
+        ("generator", ["a-plain-one", "b-generator"], "b-generator"),
+        ("generator", ["a-plain-one"], "a-plain-one"),
         ("generator", [], "cifar10-cond"),
     ],
 )
