@@ -18,6 +18,7 @@ from training.recipes import AutoencoderRecipe
 from training.runs import Request, Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+MIN_BATCH = 8  # batch norm needs a few images
 IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
 
 
@@ -120,7 +121,7 @@ def _continue(run: Run, wanted: Request) -> None:
 
 
 def _batch_size(recipe: AutoencoderRecipe, images: int, processes: int) -> int:
-    batch_size = min(recipe.batch_size, images)
+    batch_size = min(recipe.batch_size, images, max(MIN_BATCH, images // recipe.min_steps_per_epoch))
     if batch_size % processes:
         raise RunError(
             f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "
