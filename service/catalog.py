@@ -92,8 +92,7 @@ class Catalog:
 
     def generator(self, name: str | None) -> ServedGenerator:
         """Return the generator called `name`, or the default one; UnknownModelError if there is none."""
-        conditional_first = sorted(self.generators.values(), key=lambda served: not served.class_names)
-        manifests = [served.manifest for served in conditional_first]
+        manifests = [served.manifest for served in self.generators.values()]
         return _named(self.generators, name or defaults.model_name("generator", manifests), "generator")
 
     def model(self, name: str) -> ServedDetector | ServedGenerator:

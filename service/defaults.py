@@ -17,7 +17,15 @@ def models_dir() -> Path:
 
 
 def model_name(kind: Literal["detector", "generator"], manifests: Iterable[Manifest]) -> str:
-    """Return DETECTOR or GENERATOR; where no model of that name is among `manifests`, the first of its kind that is."""
+    """Return DETECTOR or GENERATOR; where no model of that name is among `manifests`, the first of its kind that is.
+
+    Of generators, those that can be asked for a class come first.
+    """
     preferred = DETECTOR if kind == "detector" else GENERATOR
-    names = [manifest.name for manifest in manifests if manifest.kind == kind]
+    candidates = sorted((each for each in manifests if each.kind == kind), key=lambda each: not _takes_labels(each))
+    names = [manifest.name for manifest in candidates]
     return preferred if preferred in names or not names else names[0]
+
+
+def _takes_labels(manifest: Manifest) -> bool:
+    return any(tensor.name == "labels" for graph in manifest.graphs.values() for tensor in graph.inputs)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service import images
-from training.runs import replacing
+from service.files import replacing
 
 
 def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from service import artifact
 from service.artifact import Artifact
-from training.runs import replacing
+from service.files import replacing
 
 COLUMNS = (
     "l_con",
