@@ -8,8 +8,7 @@ import tomllib
 
 import pytest
 import yaml
-
-from tests.servers import REPOSITORY, environment, serving
+from servers import REPOSITORY, environment, serving
 
 
 def run(*arguments, home, folder=REPOSITORY, **settings):
@@ -22,18 +21,18 @@ def start(home, **settings):
     return run("-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", "0", home=home, **settings)
 
 
-def tamper(folder, models):
-    shutil.copytree(models, folder)
+def tamper(folder, linear_models):
+    shutil.copytree(linear_models, folder)
     with (folder / "colours" / "generator.onnx").open("ab") as file:
         file.write(b"x")
     return folder
 
 
-def test_a_damaged_model_stops_the_start_with_one_sentence(tmp_path, models):
-    damaged = tamper(tmp_path / "models", models)
-    result = start(tmp_path, ODDGLYPH_MODELS=str(damaged))
+def test_a_damaged_model_stops_the_start_with_one_sentence(tmp_path, linear_models):
+    models = tamper(tmp_path / "models", linear_models)
+    result = start(tmp_path, ODDGLYPH_MODELS=str(models))
     assert result.returncode == 1
-    sentence = f"oddglyph does not start: {damaged}/colours/generator.onnx: expected sha256 "
+    sentence = f"oddglyph does not start: {models}/colours/generator.onnx: expected sha256 "
     assert [line.startswith(sentence) for line in result.stderr.splitlines()] == [True]
     assert "Traceback" not in result.stdout
 
@@ -51,19 +50,19 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path, settings, p
     assert [part in line for line in result.stderr.splitlines()] == [True]
 
 
-def test_a_bento_serves_from_an_empty_folder(tmp_path, models):
+def test_a_bento_serves_from_an_empty_folder(tmp_path, linear_models):
     project, home, empty = tmp_path / "project", tmp_path / "home", tmp_path / "empty"
     home.mkdir()
     empty.mkdir()
     shutil.copytree(REPOSITORY / "service", project / "service")
-    shutil.copytree(models, project / "models")
+    shutil.copytree(linear_models, project / "models")
     shutil.copy(REPOSITORY / "bentofile.yaml", project)
     built = run("-m", "bentoml", "build", "--output", "tag", home=home, folder=project)
     assert built.returncode == 0, built.stderr
     shutil.rmtree(project)
     with serving(home, built.stdout.strip().removeprefix("__tag__:"), folder=empty) as client:
         names = [model["name"] for model in client.get("/models").json()["models"]]
-        assert names == ["mnist-0", "mnist-1", "colours"]
+        assert names == ["mnist-0", "mnist-1", "black-and-white", "colours"]
         assert client.post("/score/array", json={"images": [[[0] * 28] * 28]}).status_code == 200
         assert "oddglyph" in client.get("/").text
     assert not list(empty.iterdir())
@@ -88,7 +87,7 @@ print(json.dumps(do_not_track()))
     assert json.loads(result.stdout) is expected
 
 
-def test_the_service_loads_and_scores_where_torch_cannot_be_imported(tmp_path, models):
+def test_the_service_loads_and_scores_where_torch_cannot_be_imported(tmp_path, linear_models):
     code = """
 import importlib, pathlib, pkgutil, sys
 for name in ("torch", "torchvision", "onnx", "lightning_fabric", "training"):
@@ -100,5 +99,5 @@ from service import artifact, detector
 model = detector.Detector(artifact.load(pathlib.Path(sys.argv[1])), "cpu", 1)
 print(len(model.score(numpy.zeros((2, 32, 32), numpy.uint8)).p_value))
 """
-    result = run("-c", code, models / "mnist-0", home=tmp_path)
+    result = run("-c", code, linear_models / "mnist-0", home=tmp_path)
     assert result.stdout == "2\n", result.stderr

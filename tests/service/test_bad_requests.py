@@ -54,17 +54,17 @@ def test_what_is_no_image_is_refused(client, path, data, status, part):
     assert answer.json()["detail"].startswith("one.png: ")
 
 
-def test_a_cut_image_is_refused_and_named(client, uploads):
-    answer = client.post("/score", files=[*upload(uploads[0]), *upload(uploads[1][: len(uploads[1]) // 2], "cut.png")])
+def test_a_cut_image_is_refused_and_named(client, pngs):
+    answer = client.post("/score", files=[*upload(pngs[0]), *upload(pngs[1][: len(pngs[1]) // 2], "cut.png")])
     refused(answer, 415, "cut.png: image: expected a complete image, got a damaged one")
 
 
 @pytest.mark.parametrize("path", ["/score", "/reconstruct", "/explain"])
-def test_a_body_that_is_no_upload_is_refused(client, path, uploads):
+def test_a_body_that_is_no_upload_is_refused(client, path, pngs):
     refused(client.post(path), 415, "expected multipart/form-data, got none")
-    refused(client.post(path, content=uploads[0], headers={"content-type": "image/png"}), 415, "got image/png")
+    refused(client.post(path, content=pngs[0], headers={"content-type": "image/png"}), 415, "got image/png")
     refused(client.post(path, json={"images": []}), 415, "got application/json")
-    refused(client.post(path, files=upload(uploads[0], field="image")), 422, "images: expected a value, got none")
+    refused(client.post(path, files=upload(pngs[0], field="image")), 422, "images: expected a value, got none")
     refused(client.post(path, data={"images": "x"}, files=upload(b"", field="x")), 422, "expected a file, got 'x'")
     for content_type, body in [
         ("multipart/form-data", b"x"),
@@ -78,27 +78,27 @@ def test_a_body_that_is_no_upload_is_refused(client, path, uploads):
 
 
 @pytest.mark.parametrize("alpha", ["0", "1", "-0.1", "nan", "inf", "1e400", "abc"])
-def test_alpha_lies_strictly_between_0_and_1(client, uploads, alpha):
-    refused(client.post("/score", files=upload(uploads[0]), data={"alpha": alpha}), 422, "alpha: expected")
-    refused(client.post(f"/score?alpha={alpha}", files=upload(uploads[0])), 422, "alpha: expected")
+def test_alpha_lies_strictly_between_0_and_1(client, pngs, alpha):
+    refused(client.post("/score", files=upload(pngs[0]), data={"alpha": alpha}), 422, "alpha: expected")
+    refused(client.post(f"/score?alpha={alpha}", files=upload(pngs[0])), 422, "alpha: expected")
 
 
 @pytest.mark.parametrize("model", ["nope", "../../etc/passwd", "colours"])
-def test_an_unknown_detector_is_refused_by_naming_the_known_ones(client, uploads, model):
-    refused(client.post("/score", files=upload(uploads[0]), data={"model": model}), 404, "one of: mnist-0, mnist-1")
+def test_an_unknown_detector_is_refused_by_naming_the_known_ones(client, pngs, model):
+    refused(client.post("/score", files=upload(pngs[0]), data={"model": model}), 404, "one of: mnist-0, mnist-1")
     refused(client.post("/score/array", json={"images": [[[0]]], "model": model}), 404, "one of: mnist-0, mnist-1")
 
 
-def test_a_misspelt_option_is_refused_rather_than_ignored(client, uploads):
-    refused(client.post("/score", files=upload(uploads[0]), data={"alhpa": "0.1"}), 422, "alhpa: expected only")
-    refused(client.post("/score?invrt=true", files=upload(uploads[0])), 422, "invrt: expected only")
+def test_a_misspelt_option_is_refused_rather_than_ignored(client, pngs):
+    refused(client.post("/score", files=upload(pngs[0]), data={"alhpa": "0.1"}), 422, "alhpa: expected only")
+    refused(client.post("/score?invrt=true", files=upload(pngs[0])), 422, "invrt: expected only")
     refused(client.post("/score/array", json={"images": [[[0]]], "alhpa": 0.1}), 422, "alhpa: expected only")
     refused(client.get("/sample?sed=1"), 422, "sed: expected only")
-    refused(client.post("/score", files=upload(uploads[0]), data={"invert": "perhaps"}), 422, "got 'perhaps'")
+    refused(client.post("/score", files=upload(pngs[0]), data={"invert": "perhaps"}), 422, "got 'perhaps'")
 
 
-def test_too_many_images_are_refused(client, uploads):
-    refused(client.post("/score", files=upload(uploads[0]) * (MAX_IMAGES + 1)), 413, f"at most {MAX_IMAGES}, got 257")
+def test_too_many_images_are_refused(client, pngs):
+    refused(client.post("/score", files=upload(pngs[0]) * (MAX_IMAGES + 1)), 413, f"at most {MAX_IMAGES}, got 257")
     refused(client.post("/score/array", json={"images": [[[0]]] * (MAX_IMAGES + 1)}), 413, f"at most {MAX_IMAGES}")
 
 
@@ -191,8 +191,8 @@ def test_a_wrong_method_is_refused(client, method, path):
     assert answer.headers["allow"]
 
 
-def test_many_images_are_not_one_png(client, uploads):
-    answer = client.post("/explain", files=upload(uploads[0]) * 2, headers={"accept": "image/png"})
+def test_many_images_are_not_one_png(client, pngs):
+    answer = client.post("/explain", files=upload(pngs[0]) * 2, headers={"accept": "image/png"})
     refused(answer, 406, "expected application/json for 2 images")
 
 
@@ -220,5 +220,5 @@ def test_a_body_declared_too_large_is_refused_before_it_is_sent(client):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_the_service_still_serves_afterwards(client, uploads):
-    assert client.post("/score", files=upload(uploads[0])).status_code == 200
+def test_the_service_still_serves_afterwards(client, pngs):
+    assert client.post("/score", files=upload(pngs[0])).status_code == 200

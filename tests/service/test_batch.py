@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from artifacts import write_detector
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
@@ -15,7 +16,6 @@ from service.detector import Detector
 from service.errors import SourceError
 from service.sinks import Row
 from service.sources import Item
-from tests.artifacts import write_detector
 
 ALPHA = 0.05
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from artifacts import write_detector, write_generator
 
 from service import artifact, defaults
-from tests.artifacts import write_detector, write_generator
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from artifacts import CLASS_NAMES, write_detector, write_generator
 
 from service.artifact import load
 from service.errors import ArtifactError, UnknownClassError, ValueRangeError
 from service.generator import CHUNK, MAX_SEED, Generator, slerp
-from tests.artifacts import CLASS_NAMES, write_detector, write_generator
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from artifacts import CLASS_NAMES
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,26 +14,25 @@ from service import images
 from service.artifact import load
 from service.detector import Detector, difference
 from service.generator import Generator
-from tests.artifacts import CLASS_NAMES
 
 SCORES = ("l_con", "latent", "score", "p_value")
 
 
 @pytest.fixture(scope="module")
-def detector(models):
-    return Detector(load(models / "mnist-0"), "cpu", 1)
+def detector(linear_models):
+    return Detector(load(linear_models / "mnist-0"), "cpu", 1)
 
 
-def files(uploads, name="images"):
-    return [(name, (f"{index}.png", png)) for index, png in enumerate(uploads)]
+def files(pngs, name="images"):
+    return [(name, (f"{index}.png", png)) for index, png in enumerate(pngs)]
 
 
 def pixels_of(png):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(png) if isinstance(png, str) else png)))
 
 
-def score(client, uploads, **options):
-    answer = client.post("/score", files=files(uploads), data=options)
+def score(client, pngs, **options):
+    answer = client.post("/score", files=files(pngs), data=options)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -41,9 +41,9 @@ def columns(results):
     return {name: np.array([result[name] for result in results]) for name in SCORES}
 
 
-def test_scores_are_those_of_the_detector(client, detector, uploads):
-    answer = score(client, uploads)
-    expected = detector.score(np.stack([images.decode(png, 32) for png in uploads]))
+def test_scores_are_those_of_the_detector(client, detector, pngs):
+    answer = score(client, pngs)
+    expected = detector.score(np.stack([images.decode(png, 32) for png in pngs]))
     assert (answer["model"], answer["alpha"]) == ("mnist-0", 0.05)
     assert [result["id"] for result in answer["results"]] == [f"{index}.png" for index in range(10)]
     for name, found in columns(answer["results"]).items():
@@ -59,25 +59,25 @@ def test_files_and_arrays_get_the_same_scores(client, digits):
         np.testing.assert_allclose(found, columns(by_file["results"])[name], rtol=1e-5)
 
 
-def test_a_score_does_not_depend_on_who_else_asks(client, uploads):
-    alone = columns([score(client, [png])["results"][0] for png in uploads])
+def test_a_score_does_not_depend_on_who_else_asks(client, pngs):
+    alone = columns([score(client, [png])["results"][0] for png in pngs])
     with ThreadPoolExecutor(16) as pool:
-        crowd = list(pool.map(lambda index: score(client, [uploads[index % 10]])["results"][0], range(160)))
+        crowd = list(pool.map(lambda index: score(client, [pngs[index % 10]])["results"][0], range(160)))
     for name, found in columns(crowd).items():
         np.testing.assert_allclose(found, np.tile(alone[name], 16), rtol=1e-5)
 
 
-def test_is_anomaly_says_whether_p_is_at_most_alpha(client, uploads):
-    p_values = columns(score(client, uploads)["results"])["p_value"]
+def test_is_anomaly_says_whether_p_is_at_most_alpha(client, pngs):
+    p_values = columns(score(client, pngs)["results"])["p_value"]
     assert ((p_values > 0) & (p_values <= 1)).all()
     for alpha in (float(p_values.min()), 0.3, 0.99):
-        results = score(client, uploads, alpha=alpha)["results"]
+        results = score(client, pngs, alpha=alpha)["results"]
         assert [result["is_anomaly"] for result in results] == (p_values <= alpha).tolist()
 
 
-def test_options_may_stand_in_the_form_or_in_the_query(client, uploads):
-    in_form = score(client, uploads, model="mnist-1", alpha=0.25)
-    in_query = client.post("/score?model=mnist-1&alpha=0.25", files=files(uploads)).json()
+def test_options_may_stand_in_the_form_or_in_the_query(client, pngs):
+    in_form = score(client, pngs, model="mnist-1", alpha=0.25)
+    in_query = client.post("/score?model=mnist-1&alpha=0.25", files=files(pngs)).json()
     assert in_form == in_query
     assert (in_form["model"], in_form["alpha"]) == ("mnist-1", 0.25)
 
@@ -89,33 +89,33 @@ def test_invert_undoes_dark_on_light(client, digits):
     assert score(client, dark)["results"] != score(client, light)["results"]
 
 
-def test_one_image_is_reconstructed_and_explained_as_png(client, detector, uploads):
-    pixels = images.decode(uploads[5], 32)[None]
-    made = pixels_of(client.post("/reconstruct", files=files(uploads[5:6])).content)
-    heat = pixels_of(client.post("/explain", files=files(uploads[5:6])).content)
+def test_one_image_is_reconstructed_and_explained_as_png(client, detector, pngs):
+    pixels = images.decode(pngs[5], 32)[None]
+    made = pixels_of(client.post("/reconstruct", files=files(pngs[5:6])).content)
+    heat = pixels_of(client.post("/explain", files=files(pngs[5:6])).content)
     np.testing.assert_array_equal(made, detector.reconstruct(pixels)[0])
     np.testing.assert_array_equal(heat, images.colour_heat(detector.explain(pixels)[0]))
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html,application/json;q=0.9"])
-def test_many_images_are_explained_as_json(client, uploads, accept):
-    answer = client.post("/explain", files=files(uploads), headers={"accept": accept}).json()
-    for png, result in zip(uploads, answer["results"], strict=True):
+def test_many_images_are_explained_as_json(client, pngs, accept):
+    answer = client.post("/explain", files=files(pngs), headers={"accept": accept}).json()
+    for png, result in zip(pngs, answer["results"], strict=True):
         seen, made = images.decode(png, 32), pixels_of(result["reconstruction"])
         np.testing.assert_array_equal(pixels_of(result["input"]), seen)
         np.testing.assert_array_equal(pixels_of(result["png"]), images.colour_heat(difference(seen, made)))
 
 
-def test_accept_decides_for_one_image(client, uploads):
+def test_accept_decides_for_one_image(client, pngs):
     for path in ("/reconstruct", "/explain"):
-        as_json = client.post(path, files=files(uploads[:1]), headers={"accept": "application/json"}).json()
-        as_png = client.post(path, files=files(uploads[:1]), headers={"accept": "image/png"})
+        as_json = client.post(path, files=files(pngs[:1]), headers={"accept": "application/json"}).json()
+        as_png = client.post(path, files=files(pngs[:1]), headers={"accept": "image/png"})
         assert as_png.headers["content-type"] == "image/png"
         assert base64.b64decode(as_json["results"][0]["png"]) == as_png.content
 
 
-def test_the_same_seed_gives_the_same_bytes(client, models):
-    generator = Generator(load(models / "colours"), "cpu", 1)
+def test_the_same_seed_gives_the_same_bytes(client, linear_models):
+    generator = Generator(load(linear_models / "colours"), "cpu", 1)
     answers = [client.get("/sample", params={"class": "cat", "n": 16, "seed": 7}).content for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     np.testing.assert_array_equal(pixels_of(answers[0]), images.grid(generator.sample("cat", 16, 7), 4))
@@ -171,7 +171,7 @@ def test_health_and_page(client):
     assert "default-src 'self'" in page.headers["content-security-policy"]
 
 
-def test_metrics_count_over_all_workers_and_only_known_routes(client, uploads):
+def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
     def read():
         families = text_string_to_metric_families(client.get("/metrics").text)
         return {
@@ -180,7 +180,7 @@ def test_metrics_count_over_all_workers_and_only_known_routes(client, uploads):
 
     before = read()
     for _ in range(8):  # more than there are workers
-        score(client, uploads, alpha=0.99)
+        score(client, pngs, alpha=0.99)
     client.get("/made-up-path")
     after = read()
 

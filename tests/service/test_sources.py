@@ -8,12 +8,12 @@ import tracemalloc
 import numpy as np
 import pyarrow as pa
 import pytest
+from containers import CONTAINERS, COUNT, NAMES, SIZE, ids, read, write_folder, write_npy
 from pyarrow import parquet
 
 from service import images, sources
 from service.errors import SourceError
 from service.sources import Choice
-from tests.containers import CONTAINERS, COUNT, NAMES, SIZE, ids, read, write_folder, write_npy
 
 
 @pytest.fixture(autouse=True)

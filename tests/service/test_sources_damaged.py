@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pyarrow as pa
 import pytest
+from containers import CONTAINERS, COUNT, SIZE, ids, read, write_idx, write_npy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -15,7 +16,6 @@ from pyarrow import parquet
 from service import images, sources
 from service.errors import OddglyphError, SourceError
 from service.sources import Choice
-from tests.containers import CONTAINERS, COUNT, SIZE, ids, read, write_idx, write_npy
 
 
 @pytest.fixture(autouse=True)

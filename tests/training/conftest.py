@@ -1,4 +1,3 @@
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from fitting import fit_arguments
 from typer.testing import CliRunner
 
 from training import cli
-
-REPOSITORY = Path(__file__).parents[2]
-TINY = ("widths=4,8,8", "latent_size=8", "epochs=6", "batch_size=8", "learning_rate=0.005")
 
 Fit = Callable[..., Result]
 
@@ -47,14 +44,3 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, fit: Fit) -> Path:
     result = fit(out)
     assert result.exit_code == 0, result.output
     return out
-
-
-def fit_arguments(data: Path, out: Path, *options: str) -> list[str]:
-    settings = [part for change in TINY for part in ("--set", change)]
-    arguments = ["--normal-class", "low", "--data", str(data), "--device", "cpu", "--out", str(out)]
-    return ["fit", "shared-aae", *arguments, *settings, *options]
-
-
-def fit_command(data: Path, out: Path, *options: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    return [sys.executable, *launcher, "-m", "training.cli", *fit_arguments(data, out, *options)]
