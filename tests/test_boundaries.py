@@ -7,7 +7,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 ONLY_USER = {"bentoml": "service/api.py", "PIL": "service/images.py", "onnxruntime": "service/runtime.py"}
-FOUNDATION = {"artifact", "errors", "images", "runtime"}
+FOUNDATION = {"artifact", "errors", "files", "images", "runtime"}
 MODELS = {"detector", "generator"}
 HTTP = {"api", "routes", "schemas", "answers", "limits", "metrics", "uploads", "catalog", "batcher"}
 

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,14 @@ async def images_per_second(call, pixels, clients, seconds):
 
 async def compare(detector, pixels, clients, seconds, rounds):
     executor = ThreadPoolExecutor(1)
-    loop = asyncio.get_running_loop()
+    loop, batcher = asyncio.get_running_loop(), Batcher(detector.score, executor)
+
+    async def decoded(image):
+        return image
+
     variants = {
         "one call each": lambda image: loop.run_in_executor(executor, detector.score, image),
-        "batcher": Batcher(detector.score, executor),
+        "batcher": lambda image: batcher(1, partial(decoded, image)),
     }
     rates = {name: [] for name in variants}
     for _ in range(rounds):
