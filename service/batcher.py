@@ -72,7 +72,7 @@ class Batcher(Generic[R]):
             pixels = np.concatenate([part for part, _ in batch])
             try:
                 rows = await loop.run_in_executor(self._executor, self._run, pixels)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait, not to this task
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
                 _give_up(batch, error)
             else:
                 _hand_out(batch, rows)

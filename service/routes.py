@@ -92,7 +92,7 @@ async def score(
     form: Annotated[schemas.ScoreForm, Form()],
 ) -> schemas.ScoreAnswer:
     """Return scores of uploaded images; options as form fields or in the query."""
-    options = query.model_copy(update=form.model_dump(exclude_unset=True))
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
     decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
     return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
@@ -122,7 +122,7 @@ async def _compare(
     query: Annotated[schemas.ImageOptions, Query()],
     form: Annotated[schemas.ImageForm, Form()],
 ) -> _Compared:
-    options = query.model_copy(update=form.model_dump(exclude_unset=True))
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
     decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
     pairs = await served.compare(len(ids), decode)
@@ -191,8 +191,10 @@ def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha:
     metrics.SCORED.labels(name).inc(len(ids))
     metrics.ANOMALIES.labels(name).inc(int(odd.sum()))
     columns = (scores.l_con, scores.latent, scores.score, scores.p_value, odd)
-    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
-    results = [schemas.ScoreResult(**dict(zip(schemas.ScoreResult.model_fields, row, strict=True))) for row in rows]
+    results = [
+        schemas.ScoreResult(id=id_, l_con=l_con, latent=latent, score=score, p_value=p_value, is_anomaly=is_anomaly)
+        for id_, l_con, latent, score, p_value, is_anomaly in zip(ids, *(c.tolist() for c in columns), strict=True)
+    ]
     return schemas.ScoreAnswer(model=name, alpha=alpha, results=results)
 
 
