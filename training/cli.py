@@ -16,6 +16,7 @@ from training import evaluate as evaluation
 from training import publish as publishing
 from training import recipes, runs
 from training import report as reporting
+from training.errors import RecipeError
 from training.train import Device, Job, train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -39,11 +40,12 @@ def list_recipes() -> None:
 def fit(
     recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
     normal_class: Annotated[
-        str, typer.Option(help="Class names or indices that count as normal, with commas between.")
-    ],
+        str | None, typer.Option(help="Autoencoders: class names or indices that are normal, with commas between.")
+    ] = None,
     data_name: Annotated[
-        str, typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder, or .npz.")
-    ] = "mnist",
+        str | None,
+        typer.Option("--data", help="mnist (default), fashion-mnist, kmnist, emnist, cifar10 (GANs), a folder, or .npz."),
+    ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
     changes: Annotated[
@@ -54,17 +56,25 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
 ) -> None:
-    """Train RECIPE on the images of the normal classes."""
+    """Train RECIPE: an autoencoder on the images of the normal classes, a GAN on all."""
+    resolved = recipes.resolve(recipe, changes or ())
+    is_gan = resolved.family == "gan"
+    if is_gan == (normal_class is not None):
+        raise RecipeError(
+            f"recipe {recipe}: expected {'no' if is_gan else 'a'} --normal-class for {resolved.family}s; see fit --help"
+        )
+    data_name = data_name or ("cifar10" if is_gan else "mnist")
     job = Job(
-        recipe=recipes.resolve(recipe, changes or ()),
+        recipe=resolved,
         data=data_name,
         data_root=data_root,
-        normal_classes=tuple(normal_class.split(",")),
+        normal_classes=tuple(normal_class.split(",")) if normal_class else (),
         invert=invert,
         seed=seed,
         device=device,
     )
-    path = out or Path("runs") / f"{recipe}-{Path(data_name).stem}-{normal_class.replace(',', '.')}-s{seed}"
+    parts = (recipe, Path(data_name).stem, *([normal_class.replace(",", ".")] if normal_class else []), f"s{seed}")
+    path = out or Path("runs") / "-".join(parts)
     train(job, path, resume=resume)
     console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
 

@@ -1,4 +1,4 @@
-"""Data sets as grey uint8 pixels [N, size, size] with labels: torchvision's by name, or a user's folder or .npz."""
+"""Data sets as uint8 pixels with labels: torchvision's by name, or a user's folder or .npz; grey, or CIFAR-10 in colour."""
 
 import hashlib
 import zipfile
@@ -25,7 +25,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Grey `pixels` uint8 [N, size, size] and `labels` int64 [N], indices into the data set's class names."""
+    """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names."""
 
     pixels: images.Pixels
     labels: Labels
@@ -73,6 +73,22 @@ class NormalSplit:
     calibration: images.Pixels
 
 
+def load_colour(name: str, root: Path) -> DataSet:
+    """Return the colour data set `name`, which is cifar10: pixels [N, 32, 32, 3]; downloaded to `root` if not there."""
+    if name != "cifar10":
+        raise DataError(f"data set {name!r}: expected cifar10, the one in colour at 32x32; use --data cifar10")
+    class_names, parts = _torchvision(name, root)
+    return DataSet(name, class_names, *(Split(part.data, np.asarray(part.targets, np.int64)) for part in parts))
+
+
+def split_watched(split: Split, seed: int) -> tuple[Split, Split]:
+    """Return `split` in a seeded part to fit on and one of 2 % to watch the discriminator on, never fitted on."""
+    order = np.random.default_rng(seed).permutation(len(split.pixels))
+    watched = len(order) // 50
+    fit, held_out = (Split(split.pixels[part], split.labels[part]) for part in (order[watched:], order[:watched]))
+    return fit, held_out
+
+
 def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 
@@ -109,8 +125,9 @@ def split_normal(pixels: images.Pixels, seed: int) -> NormalSplit:
 
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:
-    """Return uint8 `pixels` [N, H, W] as float images [N, 1, H, W] in [-1, 1]."""
-    return pixels.unsqueeze(1).float() / 127.5 - 1
+    """Return uint8 `pixels` [N, H, W] or [N, H, W, 3] as float images [N, 1 or 3, H, W] in [-1, 1]."""
+    channels_first = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    return channels_first.float() / 127.5 - 1
 
 
 def _emnist(root: Path, train: bool) -> Any:
@@ -130,18 +147,22 @@ NAMED: dict[str, Callable[[Path, bool], Any]] = {
 }
 
 
-def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+def _torchvision(name: str, root: Path) -> tuple[tuple[str, ...], list[Any]]:
     try:
-        train, test = (NAMED[name](root, train) for train in (True, False))
+        parts = [NAMED[name](root, train) for train in (True, False)]
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"data set {name}: expected it in {root} or a download, got: {str(error).splitlines()[0]}; "
             "give --data-root or ODDGLYPH_DATA"
         ) from None
-    class_names = tuple(str(class_name) for class_name in train.classes)
+    return tuple(str(class_name) for class_name in parts[0].classes), parts
+
+
+def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+    class_names, parts = _torchvision(name, root)
     if name in ("mnist", "kmnist"):
         class_names = tuple(label.split(" - ")[0] for label in class_names)
-    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in (train, test)]
+    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in parts]
     return DataSet(name, class_names, *splits)
 
 

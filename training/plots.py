@@ -32,11 +32,15 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
-    """Write two rows: `originals` [N, 1, H, W] in [-1, 1] above their `reconstructions`."""
-    both = np.concatenate([to_pixels(originals), to_pixels(reconstructions)])
+def tile(rows: Tensor) -> images.Pixels:
+    """Return images [rows, columns, C, H, W] in [-1, 1], C 1 or 3, as one picture of uint8 pixels, twice the size."""
+    return images.grid(to_pixels(rows.flatten(0, 1)), rows.shape[1]).repeat(2, 0).repeat(2, 1)
+
+
+def save(pixels: images.Pixels, path: Path) -> None:
+    """Write uint8 `pixels` [H, W] or [H, W, 3] to the PNG file `path`."""
     with replacing(path) as temporary:
-        temporary.write_bytes(images.encode_png(images.grid(both, len(originals)).repeat(2, 0).repeat(2, 1)))
+        temporary.write_bytes(images.encode_png(pixels))
 
 
 def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path: Path) -> None:
@@ -56,8 +60,9 @@ def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path:
 
 
 def to_pixels(tensor: Tensor) -> images.Pixels:
-    """Return images [N, 1, H, W] in [-1, 1] as uint8 pixels [N, H, W], rounded."""
-    scaled = (tensor.squeeze(1).clamp(-1, 1) + 1) * 127.5
+    """Return images [N, C, H, W] in [-1, 1] as uint8 pixels, rounded: [N, H, W] if C is 1, [N, H, W, 3] if it is 3."""
+    channels_last = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.permute(0, 2, 3, 1)
+    scaled = (channels_last.float().clamp(-1, 1) + 1) * 127.5
     return np.asarray(scaled.round().cpu().numpy(), np.uint8)
 
 

@@ -13,8 +13,9 @@ from service.errors import DeviceError
 from training import data, runs
 from training.aae import AutoencoderLearner
 from training.errors import RunError
+from training.gan import GanLearner
 from training.loop import fit
-from training.recipes import AutoencoderRecipe
+from training.recipes import AutoencoderRecipe, GanRecipe, Recipe
 from training.runs import Request, Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -23,12 +24,15 @@ IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what
 
 @dataclass(frozen=True)
 class Job:
-    """What to fit: a `recipe` on the `normal_classes` of the data set `data`, found in or downloaded to `data_root`."""
+    """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
 
-    recipe: AutoencoderRecipe
+    An autoencoder is fitted on the `normal_classes`, a GAN on all classes.
+    """
+
+    recipe: Recipe
     data: str
     data_root: Path
-    normal_classes: tuple[str, ...]
+    normal_classes: tuple[str, ...] = ()
     invert: bool = False
     seed: int = 0
     device: Device = "auto"
@@ -39,30 +43,63 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
 
     Started by torchrun, all processes train together and give the result of one.
     """
+    is_gan = job.recipe.family == "gan"
     fabric = make_fabric(job.device)
     with fabric.rank_zero_first():
-        data_set = data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+        data_set = (
+            data.load_colour(job.data, job.data_root)
+            if is_gan
+            else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+        )
     request = _request(job, data_set, fabric)
     if fabric.is_global_zero:
         _continue(Run(path), request) if resume else runs.create(path, request)
     fabric.barrier()
-    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), job.seed)
-    epochs, batch_size = job.recipe.epochs, _batch_size(job.recipe, len(normal.fit), fabric.world_size)
-    fit(
-        AutoencoderLearner(job.recipe, fabric, epochs * (len(normal.fit) // batch_size), job.seed),
-        torch.from_numpy(normal.fit),
-        torch.from_numpy(normal.validation),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=job.seed,
-        run=Run(path),
-        fabric=fabric,
-    )
+    if isinstance(job.recipe, GanRecipe):
+        _train_gan(job.recipe, data_set, job.seed, Run(path), fabric)
+    else:
+        _train_autoencoder(job.recipe, data_set, request, Run(path), fabric)
     return Run(path)
 
 
+def _train_autoencoder(
+    recipe: AutoencoderRecipe, data_set: data.DataSet, request: Request, run: Run, fabric: Fabric
+) -> None:
+    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), request.seed)
+    batch_size = _batch_size(recipe, len(normal.fit), fabric.world_size)
+    fit(
+        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
+        torch.from_numpy(normal.fit),
+        torch.from_numpy(normal.validation),
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=request.seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
+def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed)
+    split = data.Split(split.pixels[: recipe.images], split.labels[: recipe.images])
+    batch_size = _batch_size(recipe, len(split.pixels), fabric.world_size)
+    steps = recipe.epochs * (len(split.pixels) // batch_size)
+    fit(
+        GanLearner(recipe, fabric, steps, seed, len(data_set.class_names)),
+        torch.from_numpy(split.pixels),
+        torch.from_numpy(watched.pixels),
+        labels=torch.from_numpy(split.labels),
+        held_out_labels=torch.from_numpy(watched.labels),
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
 def make_fabric(device: Device) -> Fabric:
-    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more."""
+    """Return a launched Fabric on `device`: bf16 where it is fast, one process unless torchrun started more."""
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             "--device cuda: expected a usable CUDA GPU, found none; use auto or cpu, or install the driver"
@@ -119,7 +156,7 @@ def _continue(run: Run, wanted: Request) -> None:
         )
 
 
-def _batch_size(recipe: AutoencoderRecipe, images: int, processes: int) -> int:
+def _batch_size(recipe: Recipe, images: int, processes: int) -> int:
     batch_size = min(recipe.batch_size, images)
     if batch_size % processes:
         raise RunError(
