@@ -44,7 +44,9 @@ def fit(
     ] = None,
     data_name: Annotated[
         str | None,
-        typer.Option("--data", help="mnist (default), fashion-mnist, kmnist, emnist, cifar10 (GANs), a folder, or .npz."),
+        typer.Option(
+            "--data", help="mnist (default), fashion-mnist, kmnist, emnist, cifar10 (GANs), a folder, or .npz."
+        ),
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,

@@ -73,14 +73,18 @@ class GanLearner:
         self.discriminator.eval()
         fake = self._generate_fixed()
         diversity = (fake.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
-        if diversity < COLLAPSE_DIVERSITY and self.steps >= self.total_steps / 2:  # until then learning may not have begun
+        if (
+            diversity < COLLAPSE_DIVERSITY and self.steps >= self.total_steps / 2
+        ):  # until then learning may not have begun
             raise TrainingError(
                 f"training: expected generated images that differ, got one for all (diversity {diversity:.3f}) after "
                 f"{self.steps} steps: the model collapsed; lower the learning rates, raise --set epochs or change --seed"
             )
         if diversity < LOW_DIVERSITY:
             log.warning("diversity of generated images is %.2f of that of real ones: a collapse may be near", diversity)
-        logits = torch.cat([self.discriminator(*batch).logits for batch in zip(images.split(500), labels.split(500), strict=True)])
+        logits = torch.cat(
+            [self.discriminator(*batch).logits for batch in zip(images.split(500), labels.split(500), strict=True)]
+        )
         return {"val_d_real": (logits > 0).float().mean().item(), "diversity": diversity}
 
     def pictures(self, _images: Tensor) -> dict[str, Tensor]:
@@ -141,7 +145,9 @@ class GanLearner:
         optimizer.zero_grad()
         loss.backward(inputs=list(network.parameters()))
         average_gradients(network.parameters())
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+        norm = nn.utils.get_total_norm(
+            [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        )
         optimizer.step()
         return norm
 

@@ -64,7 +64,9 @@ class Generator(nn.Module):
         self.norm = Norm(norm, widths[-1], classes)
         self.activation = ACTIVATIONS[activation]()
         self.to_image = (
-            nn.ConvTranspose2d(width, CHANNELS, 4, 2, 1) if blocks == "plain" else nn.Conv2d(4 * width, CHANNELS, 3, 1, 1)
+            nn.ConvTranspose2d(width, CHANNELS, 4, 2, 1)
+            if blocks == "plain"
+            else nn.Conv2d(4 * width, CHANNELS, 3, 1, 1)
         )
         self.apply(initialise)
 
@@ -221,9 +223,7 @@ class SumPool(nn.Module):
         return x.sum(dim=(2, 3), keepdim=True)
 
 
-def plain_trunk(
-    inputs: int, width: int, norm: DiscriminatorNorm, activation: Callable[[], nn.Module]
-) -> nn.Sequential:
+def plain_trunk(inputs: int, width: int, norm: DiscriminatorNorm, activation: Callable[[], nn.Module]) -> nn.Sequential:
     """Return images to features [N, 4 * width, 4, 4]; "batch" leaves the first layer without norm, as the paper says."""
     widths = (inputs, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []

@@ -64,7 +64,9 @@ def fit(
             figures: dict[str, list[Tensor]] = {}
             for batch in _order(len(pixels), seed, epoch)[: steps * batch_size].view(steps, batch_size):
                 part = own_part(batch).to(fabric.device)
-                for name, value in learner.step(to_images(pixels[part]), None if labels is None else labels[part]).items():
+                for name, value in learner.step(
+                    to_images(pixels[part]), None if labels is None else labels[part]
+                ).items():
                     figures.setdefault(name, []).append(value)
                 journal.advance()
             means = {name: torch.stack(values).mean().item() for name, values in figures.items()}

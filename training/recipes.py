@@ -101,11 +101,13 @@ class GanRecipe(BaseModel):
             "a gradient penalty is for single images, so discriminator_norm must be none": (
                 has_penalty and self.discriminator_norm != "none"
             ),
-            "a gradient penalty is for single images, so minibatch_stddev must be off": has_penalty and self.minibatch_stddev,
+            "a gradient penalty is for single images, so minibatch_stddev must be off": has_penalty
+            and self.minibatch_stddev,
             "this objective is nothing without its penalty, so penalty_weight must be above 0": (
                 has_penalty and not self.penalty_weight
             ),
-            "only wgan-gp and relativistic have a penalty, so penalty_weight must be 0": self.penalty_weight and not has_penalty,
+            "only wgan-gp and relativistic have a penalty, so penalty_weight must be 0": self.penalty_weight
+            and not has_penalty,
             "batch norm undoes spectral norm, so discriminator_norm must be none": (
                 self.spectral_norm and self.discriminator_norm != "none"
             ),
@@ -246,15 +248,10 @@ def rebuild(fields: dict[str, object]) -> Recipe:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
-<<<<<<< HEAD
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"][1:]) or "combination"
         raise RecipeError(
             f"recipe field {field}: {first['msg']}, got {first['input']!r}; see `oddglyph-train list`"
         ) from None
-=======
-        field = ".".join(str(part) for part in first["loc"][1:])
-        raise RecipeError(f"recipe field {field}: {first['msg']}, got {first['input']!r}; see `oddglyph-train list`") from None
->>>>>>> d64cd69 (wip)
 
 
 def _parse(change: str) -> tuple[str, object]:

@@ -44,7 +44,7 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
     Started by torchrun, all processes train together and give the result of one.
     """
     is_gan = job.recipe.family == "gan"
-    fabric = make_fabric(job.device)
+    fabric = make_fabric(job.device, bf16_on_cpu=is_gan)
     with fabric.rank_zero_first():
         data_set = (
             data.load_colour(job.data, job.data_root)
@@ -98,8 +98,11 @@ def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, f
     )
 
 
-def make_fabric(device: Device) -> Fabric:
-    """Return a launched Fabric on `device`: bf16 where it is fast, one process unless torchrun started more."""
+def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
+    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more.
+
+    `bf16_on_cpu` asks for it on CPUs that have the instructions, too.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             "--device cuda: expected a usable CUDA GPU, found none; use auto or cpu, or install the driver"
@@ -107,6 +110,8 @@ def make_fabric(device: Device) -> Fabric:
     if device == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("--device mps: expected Apple's Metal, found none; use auto or cpu")
     on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    on_cpu = not on_cuda and device in ("auto", "cpu") and not torch.backends.mps.is_available()
+    has_bf16 = (on_cuda and torch.cuda.is_bf16_supported()) or (on_cpu and bf16_on_cpu and _cpu_has_bf16())
     torch.use_deterministic_algorithms(on_cuda, warn_only=True)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
@@ -115,10 +120,15 @@ def make_fabric(device: Device) -> Fabric:
         devices=local,
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if on_cuda and torch.cuda.is_bf16_supported() else "32-true",
+        precision="bf16-mixed" if has_bf16 else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+    return bool(capabilities.get("avx512_bf16"))
 
 
 def device_name(device: torch.device) -> str:
