@@ -28,7 +28,8 @@ def _recolour(images: Tensor, uniform: Uniform) -> Tensor:
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * 2 * saturation
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (images - mean) * (contrast + 0.5)
+    recoloured: Tensor = mean + (images - mean) * (contrast + 0.5)
+    return recoloured
 
 
 def _shift(images: Tensor, uniform: Uniform) -> Tensor:

@@ -102,7 +102,6 @@ class GanLearner:
         self.steps = state["steps"]
 
     def _discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        recipe = self.recipe
         real, fake = self._augment(real), self._augment(fake)
         on_real, on_fake = self._judge(real, labels), self._judge(fake, labels)
         loss = self.objective.discriminator(on_real.logits, on_fake.logits)
@@ -112,9 +111,9 @@ class GanLearner:
                 lambda images: self.discriminator(images, labels).logits, real, fake, self.noise.uniform
             )
             loss = loss + figures["l_penalty"]
-        if recipe.classifier_weight:
+        if on_real.classes is not None:
             figures["l_class"] = cross_entropy(on_real.classes, labels)
-            loss = loss + recipe.classifier_weight * figures["l_class"]
+            loss = loss + self.recipe.classifier_weight * figures["l_class"]
         figures["d_gradient"] = self._update(self.discriminator, self.discriminator_optimizer, loss)
         figures["d_real"] = (on_real.logits > 0).float().mean()
         figures["d_fake"] = (on_fake.logits <= 0).float().mean()
@@ -128,7 +127,7 @@ class GanLearner:
                 on_real = self._judge(self._augment(real), labels)
         figures = {"l_gen": self.objective.generator(on_fake.logits, on_real.logits)}
         loss = figures["l_gen"]
-        if self.recipe.classifier_weight:
+        if on_fake.classes is not None:
             loss = loss + self.recipe.classifier_weight * cross_entropy(on_fake.classes, labels)
         figures["g_gradient"] = self._update(self.generator, self.generator_optimizer, loss)
         self.average.update(self.generator, self.steps // self.recipe.discriminator_steps)
@@ -204,7 +203,7 @@ class ExponentialAverage:
         weight = 1 - min(self.decay, (1 + updates) / (10 + updates))
         follower, leader = self.network.state_dict(), network.state_dict()
         names = [name for name, value in leader.items() if value.is_floating_point()]
-        torch._foreach_lerp_([follower[name] for name in names], [leader[name] for name in names], weight)  # noqa: SLF001
+        torch._foreach_lerp_([follower[name] for name in names], [leader[name] for name in names], weight)
 
 
 def build_generator(recipe: GanRecipe, classes: int) -> Generator:

@@ -1,6 +1,7 @@
 """Generator and Discriminator of the GANs: norms, activations, blocks and conditioning are switches of the same two."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -59,7 +60,7 @@ class Generator(nn.Module):
         block = UpsamplingBlock if blocks == "plain" else ResidualUpsamplingBlock
         self.stem = nn.ConvTranspose2d(inputs, widths[0], 4)
         self.blocks = nn.ModuleList(
-            block(before, after, norm, activation, classes) for before, after in zip(widths, widths[1:], strict=False)
+            block(before, after, norm, activation, classes) for before, after in pairwise(widths)
         )
         self.norm = Norm(norm, widths[-1], classes)
         self.activation = ACTIVATIONS[activation]()
@@ -144,11 +145,12 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """Return `x` [N, C, H, W] normalised; `labels` int64 [N] select scale and shift if the norm is conditional."""
-        x = self.norm(x)
+        normalised: Tensor = self.norm(x)
         if self.affine is None:
-            return x
+            return normalised
         scale, shift = self.affine(labels)[:, :, None, None].chunk(2, dim=1)
-        return x * scale + shift
+        shifted: Tensor = normalised * scale + shift
+        return shifted
 
 
 class UpsamplingBlock(nn.Module):
@@ -179,7 +181,7 @@ class ResidualUpsamplingBlock(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """Return [N, outputs, 2H, 2W] for `x` [N, inputs, H, W]."""
-        residual = self.first(interpolate(self.activation(self.first_norm(x, labels)), scale_factor=2.0))
+        residual: Tensor = self.first(interpolate(self.activation(self.first_norm(x, labels)), scale_factor=2.0))
         residual = self.second(self.activation(self.second_norm(residual, labels)))
         return residual + interpolate(self.shortcut(x), scale_factor=2.0)
 
@@ -227,7 +229,7 @@ def plain_trunk(inputs: int, width: int, norm: DiscriminatorNorm, activation: Ca
     """Return images to features [N, 4 * width, 4, 4]; "batch" leaves the first layer without norm, as the paper says."""
     widths = (inputs, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []
-    for index, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (before, after) in enumerate(pairwise(widths)):
         layers.append(nn.Conv2d(before, after, 4, 2, 1))
         if index or norm == "batch-all":
             layers += discriminator_norm(norm, after)

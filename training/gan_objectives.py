@@ -113,7 +113,8 @@ class Relativistic:
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, uniform: Uniform) -> Tensor:  # noqa: ARG002
         """Return weight / 2 * (|gradient at real|^2 + |gradient at fake|^2): R1 (arXiv:1801.04406) and R2."""
-        return self.weight / 2 * sum(squared_gradient_norms(critic, images).mean() for images in (real, fake))
+        r1, r2 = (squared_gradient_norms(critic, images).mean() for images in (real, fake))
+        return self.weight / 2 * (r1 + r2)
 
 
 def objective(name: ObjectiveName, real_label: float, penalty_weight: float) -> Objective:

@@ -17,14 +17,14 @@ from training.runs import Run
 class Learner(Stateful, Protocol):
     """What the loop needs of a model: images are float [N, C, H, W] in [-1, 1]."""
 
-    def step(self, images: Tensor, labels: Tensor | None, /) -> dict[str, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, /) -> dict[str, Tensor]:
         """Update on one batch and return its figures, detached and without waiting for the device.
 
         Every figure is a mean over the global batch; one that not every step has may be left out.
         """
         ...
 
-    def validate(self, images: Tensor, labels: Tensor | None, /) -> dict[str, float]:
+    def validate(self, images: Tensor, labels: Tensor, /) -> dict[str, float]:
         """Return figures on held-out images; TrainingError if to go on is pointless."""
         ...
 
@@ -48,12 +48,13 @@ def fit(
 ) -> list[Line]:
     """Train `learner` on uint8 `pixels` [N, H, W(, 3)], watch it on `held_out`, return one line of figures per epoch.
 
-    A learner that needs no `labels` int64 [N] may go without. All on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
+    `labels` int64 [N] are 0 if not given. All on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
     After every epoch the run folder holds all that is needed to continue with the same numbers, and a run folder that
     holds a checkpoint is continued.
     """
     pixels, watched = pixels.to(fabric.device), to_images(held_out.to(fabric.device))
-    labels, watched_labels = (None if part is None else part.to(fabric.device) for part in (labels, held_out_labels))
+    labels = _labels(labels, pixels)
+    watched_labels = _labels(held_out_labels, watched)
     steps = len(pixels) // batch_size
     checkpoint = run.checkpoint() or {"seconds": 0.0, "history": []}
     if "learner" in checkpoint:
@@ -64,9 +65,7 @@ def fit(
             figures: dict[str, list[Tensor]] = {}
             for batch in _order(len(pixels), seed, epoch)[: steps * batch_size].view(steps, batch_size):
                 part = own_part(batch).to(fabric.device)
-                for name, value in learner.step(
-                    to_images(pixels[part]), None if labels is None else labels[part]
-                ).items():
+                for name, value in learner.step(to_images(pixels[part]), labels[part]).items():
                     figures.setdefault(name, []).append(value)
                 journal.advance()
             means = {name: torch.stack(values).mean().item() for name, values in figures.items()}
@@ -75,6 +74,14 @@ def fit(
             line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **held_out_figures}
             journal.write(line, learner, watched[:16])
     return journal.history
+
+
+def _labels(labels: Tensor | None, images: Tensor) -> Tensor:
+    return (
+        torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        if labels is None
+        else labels.to(images.device)
+    )
 
 
 def _order(count: int, seed: int, epoch: int) -> Tensor:

@@ -22,7 +22,7 @@ from training.aae import Autoencoder
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Arrays, Exported, export, joint_parity, run_torch
-from training.recipes import AutoencoderRecipe
+from training.recipes import AutoencoderRecipe, Recipe
 from training.runs import Request, Run
 from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
 
@@ -37,7 +37,7 @@ class Finished:
 
     run: Run
     request: Request
-    recipe: AutoencoderRecipe
+    recipe: Recipe
     learner: dict[str, Any]
     seconds: float
 
@@ -48,11 +48,13 @@ def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: 
     It appears whole or not at all; an artifact of that name is kept unless `replace`. `data_root` holds the data that
     the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch.
     """
-    finished = _finished(run)
-    source, classes = provenance(finished.request, finished.seconds), finished.request.normal_classes
-    data_set, normal = data_of(source, classes, finished.recipe.image_size, data_root)
+    done = finished(run)
+    if not isinstance(done.recipe, AutoencoderRecipe):
+        raise PublishError(f"{run.path}: expected an autoencoder, got the recipe {done.recipe.name}")
+    source, classes = provenance(done.request, done.seconds), done.request.normal_classes
+    data_set, normal = data_of(source, classes, done.recipe.image_size, data_root)
     with staging(models_dir, name, replace=replace) as path:
-        manifest = _write_detector(path, finished, normal)
+        manifest = _write_detector(path, done, done.recipe, normal)
         _write_results(path, manifest, data_set, normal)
         shutil.copy(run.path / "curves.png", path / "curves.png")
         seal(path, manifest)
@@ -126,7 +128,8 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
     return data_set, data.split_normal(data_set.train.of(data_set.indices(normal_classes)), source.seed)
 
 
-def _finished(run: Run) -> Finished:
+def finished(run: Run) -> Finished:
+    """Return what `run` has come to; PublishError if it has epochs left."""
     request = run.request()
     recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
     epochs = len(checkpoint["history"]) if checkpoint else 0
@@ -137,8 +140,7 @@ def _finished(run: Run) -> Finished:
     return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])
 
 
-def _write_detector(path: Path, finished: Finished, normal: NormalSplit) -> Manifest:
-    recipe = finished.recipe
+def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
     autoencoder.load_state_dict(finished.learner["autoencoder"])
     detector = DetectorGraph(autoencoder.eval(), recipe.latent_size)

@@ -31,7 +31,9 @@ def test_a_folder_has_a_class_per_subfolder(tmp_path: Path, digits: dict[str, np
 
 def test_a_folder_may_have_train_and_test_splits(tmp_path: Path, digits: dict[str, np.ndarray]):
     write_folder(tmp_path / "glyphs" / "train", {"one": digits["x_train"][:3]})
-    root = write_folder(tmp_path / "glyphs" / "test", {"one": digits["x_test"][:1], "two": digits["x_test"][1:3]}).parent
+    root = write_folder(
+        tmp_path / "glyphs" / "test", {"one": digits["x_test"][:1], "two": digits["x_test"][1:3]}
+    ).parent
     loaded = data.load(str(root), tmp_path, 32)
     assert loaded.class_names == ("one", "two")
     assert (len(loaded.train.labels), loaded.test.labels.tolist()) == (3, [0, 1, 1])
@@ -106,7 +108,12 @@ def test_other_wrong_sources_are_refused_in_one_sentence(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken" / "a").mkdir(parents=True)
     (tmp_path / "broken" / "a" / "x.png").write_text("no image")
-    for name, says in {"text.npz": "plain arrays", "empty": "one subfolder", "broken": "x.png", "none": "expected one of"}.items():
+    for name, says in {
+        "text.npz": "plain arrays",
+        "empty": "one subfolder",
+        "broken": "x.png",
+        "none": "expected one of",
+    }.items():
         with pytest.raises(DataError, match=says):
             data.load(str(tmp_path / name), tmp_path, 32)
 
