@@ -59,6 +59,19 @@ def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path:
     _save(figure, path)
 
 
+def embeddings(points: Mapping[str, NDArray[np.float32]], real: int, network: str, path: Path) -> None:
+    """Write named `points` [N, 2] side by side, the first `real` of each being real images, the others generated."""
+    figure = Figure(figsize=(4.5 * len(points), 4.5), layout="constrained")
+    for axes, (name, plane) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
+        for label, part in (("real", plane[:real]), ("generated", plane[real:])):
+            axes.scatter(*part.T, s=4, alpha=0.6, linewidths=0, label=f"{label} ({len(part):,})")
+        axes.set_title(f"{name} of {network} features", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
 def to_pixels(tensor: Tensor) -> images.Pixels:
     """Return images [N, C, H, W] in [-1, 1] as uint8 pixels, rounded: [N, H, W] if C is 1, [N, H, W, 3] if it is 3."""
     channels_last = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.permute(0, 2, 3, 1)

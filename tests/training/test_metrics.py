@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from training import metrics
-from training.features import Features
 
 
 def gaussian(count: int, mean: float, deviation: float, seed: int) -> np.ndarray:
