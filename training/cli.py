@@ -17,6 +17,8 @@ from training import publish as publishing
 from training import recipes, runs
 from training import report as reporting
 from training.errors import RecipeError
+from training.publish_classifier import publish_classifier
+from training.publish_generator import publish_generator
 from training.train import Device, Job, train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -44,9 +46,7 @@ def fit(
     ] = None,
     data_name: Annotated[
         str | None,
-        typer.Option(
-            "--data", help="mnist (default), fashion-mnist, kmnist, emnist, cifar10 (GANs), a folder, or .npz."
-        ),
+        typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder or .npz; GANs: cifar10."),
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
@@ -58,14 +58,14 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
 ) -> None:
-    """Train RECIPE: an autoencoder on the images of the normal classes, a GAN on all."""
+    """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
     resolved = recipes.resolve(recipe, changes or ())
-    is_gan = resolved.family == "gan"
-    if is_gan == (normal_class is not None):
+    one_class = resolved.family == "autoencoder"
+    if one_class != (normal_class is not None):
         raise RecipeError(
-            f"recipe {recipe}: expected {'no' if is_gan else 'a'} --normal-class for {resolved.family}s; see fit --help"
+            f"recipe {recipe}: expected {'a' if one_class else 'no'} --normal-class for {resolved.family}s; see fit --help"
         )
-    data_name = data_name or ("cifar10" if is_gan else "mnist")
+    data_name = data_name or ("mnist" if one_class else "cifar10")
     job = Job(
         recipe=resolved,
         data=data_name,
@@ -84,15 +84,24 @@ def fit(
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    name: Annotated[str | None, typer.Option(help="The model's name; DATA-CLASS if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; after data, class or recipe if not given.")
+    ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
 ) -> None:
-    """Export RUN to ONNX, prove the export, calibrate, measure, and put it into the models folder."""
-    request = runs.Run(run).request()
-    name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
-    published = publishing.publish(runs.Run(run), models_dir, data_root, name, replace=replace)
+    """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
+    finished = runs.Run(run)
+    request = finished.request()
+    family, recipe = request.recipe["family"], request.recipe["name"]
+    if family == "classifier":
+        published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
+    elif family == "gan":
+        published = publish_generator(finished, models_dir, name or f"{request.data}-{recipe}", replace=replace)
+    else:
+        name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
+        published = publishing.publish(finished, models_dir, data_root, name, replace=replace)
     _show(published.metrics())
     console.print(f"published {published.path}")
 

@@ -81,10 +81,10 @@ def load_colour(name: str, root: Path) -> DataSet:
     return DataSet(name, class_names, *(Split(part.data, np.asarray(part.targets, np.int64)) for part in parts))
 
 
-def split_watched(split: Split, seed: int) -> tuple[Split, Split]:
-    """Return `split` in a seeded part to fit on and one of 2 % to watch the discriminator on, never fitted on."""
+def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, Split]:
+    """Return `split` in a seeded part to fit on and one of `share` to watch the training on, never fitted on."""
     order = np.random.default_rng(seed).permutation(len(split.pixels))
-    watched = len(order) // 50
+    watched = int(len(order) * share)
     fit, held_out = (Split(split.pixels[part], split.labels[part]) for part in (order[watched:], order[:watched]))
     return fit, held_out
 

@@ -18,6 +18,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torchvision.models import ResNet18_Weights, resnet18
 
 from service import artifact
+from service.artifact import Artifact
+from service.detector import verify_golden
 from service.errors import ArtifactError, UnknownModelError
 from service.images import Pixels
 from service.runtime import OnnxModel
@@ -43,7 +45,7 @@ class Features:
 class Network(Protocol):
     """A fixed network: uint8 pixels [N, H, W, 3] to Features."""
 
-    name: NetworkName
+    name: str
 
     def __call__(self, pixels: Pixels) -> Features:
         """Return what the network makes of `pixels`."""
@@ -53,7 +55,7 @@ class Network(Protocol):
 class TorchNetwork:
     """A torch `module` as a Network; it takes uint8 [N, 3, H, W] and returns features and logits."""
 
-    def __init__(self, name: NetworkName, module: nn.Module, device: torch.device) -> None:
+    def __init__(self, name: str, module: nn.Module, device: torch.device) -> None:
         self.name = name
         self._module = module.eval().to(device)
         self._device = device
@@ -67,18 +69,16 @@ class TorchNetwork:
 
 
 class PublishedClassifier:
-    """The published artifact `cifar-net` in `models_dir` as a Network, run by ONNX Runtime."""
+    """A published classifier as a Network, run by ONNX Runtime; ArtifactError if it does not repeat its golden outputs."""
 
-    name = CIFAR_NET
-
-    def __init__(self, models_dir: Path) -> None:
-        loaded = artifact.load_named(models_dir, CIFAR_NET)
+    def __init__(self, loaded: Artifact) -> None:
         graph = loaded.manifest.graphs["classifier"]
-        self.class_names = loaded.manifest.class_names
+        self.name = loaded.manifest.name
         self._model = OnnxModel(loaded.file(graph.file), graph)
+        verify_golden(self._model, loaded.file("golden.npz"))
 
     def __call__(self, pixels: Pixels) -> Features:
-        """Return what the network makes of `pixels`."""
+        """Return what the classifier makes of `pixels`."""
         return Features(**self._model(pixels=pixels))
 
 
@@ -113,7 +113,7 @@ def load(
         raise MetricError(f"network {name!r}: expected one of: {', '.join(get_args(NetworkName))}; choose one")
     if name == CIFAR_NET:
         try:
-            return PublishedClassifier(models_dir)
+            return PublishedClassifier(artifact.load_named(models_dir, CIFAR_NET))
         except (ArtifactError, UnknownModelError) as error:
             raise MetricError(f"network {name}: {error}, or choose lite0") from None
     build = {"inception": lambda: _inception(inception_weights), "lite0": _lite0, "resnet18": _resnet18}[name]

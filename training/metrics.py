@@ -6,7 +6,7 @@ the name says so: `frechet_distance.lite0`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -82,20 +82,18 @@ def measure_generator(generator: "Generator", real: Reference, seed: int = 0) ->
     metrics = _metrics(real, seen, "generated against test")
     if generator.is_conditional and real.network.name == CIFAR_NET:
         asked = np.arange(real.samples) % len(generator.class_names)
-        metrics += class_agreement(seen.logits, asked, generator.class_names, real.data)
+        metrics += agreement("class_agreement", seen.logits, asked, generator.class_names, real.data, "generated")
     return metrics + gates(real)
 
 
-def class_agreement(logits: Floats, asked: Labels, class_names: Sequence[str], data: str) -> list[Metric]:
-    """Return the share of images whose largest of `logits` [N, classes] is the class `asked` for [N], all and per class."""
-    agrees = logits.argmax(axis=1) == asked
-    parts = {"class_agreement": np.full(len(asked), True)}
-    parts |= {f"class_agreement.{name}": asked == label for label, name in enumerate(class_names)}
-    return [
-        _share(name, agrees[part], data, "generated", "cifar-net's first choice")
-        for name, part in parts.items()
-        if part.any()
-    ]
+def agreement(
+    name: str, logits: Floats, labels: Labels, class_names: Sequence[str], data: str, split: str
+) -> list[Metric]:
+    """Return the share of images whose largest of `logits` [N, classes] is that of `labels` [N], over all and per class."""
+    agrees = logits.argmax(axis=1) == labels
+    parts = {name: np.full(len(labels), True)}
+    parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
+    return [_share(part_name, agrees[part], data, split) for part_name, part in parts.items() if part.any()]
 
 
 def frechet_distance(real: Floats, generated: Floats) -> float:
@@ -187,9 +185,18 @@ def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, genera
     return float(np.std([distance(real, draw) for draw in draws], ddof=1))
 
 
-def _share(name: str, hits: NDArray[Any], data: str, split: str, implementation: str) -> Metric:
+def _share(name: str, hits: NDArray[np.bool_], data: str, split: str) -> Metric:
     value = float(hits.mean())
-    return Metric(name, value, _binomial(value, len(hits)), len(hits), 1, data, split, implementation)
+    return Metric(
+        name,
+        value,
+        _binomial(value, len(hits)),
+        len(hits),
+        1,
+        data,
+        split,
+        "share of images whose largest logit is the label's",
+    )
 
 
 def _binomial(share: float, count: int) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from service import images
@@ -69,6 +70,23 @@ def embeddings(points: Mapping[str, NDArray[np.float32]], real: int, network: st
         axes.set_xticks([])
         axes.set_yticks([])
         axes.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+    """Write how many images of each class (rows, `labels` [N]) were taken for which (columns, `predicted` [N])."""
+    counts = confusion_matrix(labels, predicted)
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.sqrt(counts), cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
+        axes.text(
+            column, row, f"{count}", ha="center", va="center", fontsize=7, color="white" if row == column else "black"
+        )
+    axes.set_xticks(range(len(class_names)), class_names, rotation=60, fontsize=8)
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class")
     _save(figure, path)
 
 

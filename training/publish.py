@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from service import artifact, images
-from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Manifest, Provenance
+from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Kind, Manifest, Provenance
 from service.detector import DEFAULT_ALPHA, Detector
 from service.runtime import OnnxModel
 from training import data, evaluate, plots, recipes
@@ -99,6 +99,26 @@ def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: tuple[s
     np.savez_compressed(path / "golden.npz", allow_pickle=False, **arrays)
 
 
+def manifest(path: Path, finished: Finished, kind: Kind, summary: str, exported: dict[str, Exported]) -> Manifest:
+    """Return the manifest of the graphs and files that the folder `path` holds so far."""
+    request, recipe = finished.request, finished.recipe
+    return Manifest(
+        schema_version=1,
+        name=path.name,
+        kind=kind,
+        summary=summary,
+        image_size=recipe.image_size,
+        channels=1 if kind == "detector" else 3,
+        class_names=request.class_names,
+        normal_classes=request.normal_classes,
+        graphs={name: one.graph for name, one in exported.items()},
+        recipe=recipe.model_dump(mode="json"),
+        provenance=provenance(request, finished.seconds),
+        parity=joint_parity(list(exported.values())),
+        files=hashes(path),
+    )
+
+
 def provenance(request: Request, seconds: float) -> Provenance:
     """Return where the weights of the run that `request` describes come from."""
     return Provenance(
@@ -121,11 +141,16 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
     PublishError if `root` holds other images than those that were trained on.
     """
     data_set = data.load(source.data, root, size, invert=source.invert)
-    if data_set.sha256() != source.data_sha256:
-        raise PublishError(
-            f"data set {source.data}: expected the images of the training, got others; give its --data-root"
-        )
+    require_sha256(data_set, source.data_sha256)
     return data_set, data.split_normal(data_set.train.of(data_set.indices(normal_classes)), source.seed)
+
+
+def require_sha256(data_set: DataSet, sha256: str) -> None:
+    """Raise PublishError if `data_set` is not the one with this `sha256`."""
+    if data_set.sha256() != sha256:
+        raise PublishError(
+            f"data set {data_set.name}: expected the images of the training, got others; give its --data-root"
+        )
 
 
 def finished(run: Run) -> Finished:
@@ -153,26 +178,8 @@ def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, n
     write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
     model = OnnxModel(path / "detector.onnx", exported["detector"].graph, "cpu")
     np.savez_compressed(path / "calibration.npz", score=np.sort(model(pixels=normal.calibration)["score"]))
-    return _manifest(path, finished, exported)
-
-
-def _manifest(path: Path, finished: Finished, exported: dict[str, Exported]) -> Manifest:
-    request, recipe = finished.request, finished.recipe
-    return Manifest(
-        schema_version=1,
-        name=path.name,
-        kind="detector",
-        summary=f"{', '.join(request.normal_classes)} of {request.data} as normal; {recipe.summary}",
-        image_size=recipe.image_size,
-        channels=1,
-        class_names=request.class_names,
-        normal_classes=request.normal_classes,
-        graphs={name: one.graph for name, one in exported.items()},
-        recipe=recipe.model_dump(mode="json"),
-        provenance=provenance(request, finished.seconds),
-        parity=joint_parity(list(exported.values())),
-        files=hashes(path),
-    )
+    summary = f"{', '.join(finished.request.normal_classes)} of {finished.request.data} as normal; {recipe.summary}"
+    return manifest(path, finished, "detector", summary, exported)
 
 
 def _write_results(path: Path, manifest: Manifest, data_set: DataSet, normal: NormalSplit) -> None:

@@ -153,6 +153,7 @@ class ClassifierRecipe(BaseModel):
     weight_decay: Weight = 1.33e-3
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     translation: Annotated[int, Field(ge=0, le=8)] = 2
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.04
 
 
 Recipe = AutoencoderRecipe | GanRecipe | ClassifierRecipe

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +13,11 @@ from lightning_fabric import Fabric
 from service.errors import DeviceError
 from training import data, runs
 from training.aae import AutoencoderLearner
+from training.classifier import WHITENING_IMAGES, ClassifierLearner
 from training.errors import RunError
 from training.gan import GanLearner
-from training.loop import fit
-from training.recipes import AutoencoderRecipe, GanRecipe, Recipe
+from training.loop import Learner, fit
+from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe
 from training.runs import Request, Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -26,7 +28,7 @@ IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what
 class Job:
     """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
 
-    An autoencoder is fitted on the `normal_classes`, a GAN on all classes.
+    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour.
     """
 
     recipe: Recipe
@@ -43,12 +45,12 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
 
     Started by torchrun, all processes train together and give the result of one.
     """
-    is_gan = job.recipe.family == "gan"
-    fabric = make_fabric(job.device, bf16_on_cpu=is_gan)
+    in_colour = job.recipe.family != "autoencoder"
+    fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
     with fabric.rank_zero_first():
         data_set = (
             data.load_colour(job.data, job.data_root)
-            if is_gan
+            if in_colour
             else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
         )
     request = _request(job, data_set, fabric)
@@ -57,6 +59,8 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
     fabric.barrier()
     if isinstance(job.recipe, GanRecipe):
         _train_gan(job.recipe, data_set, job.seed, Run(path), fabric)
+    elif isinstance(job.recipe, ClassifierRecipe):
+        _train_classifier(job.recipe, data_set, job.seed, Run(path), fabric)
     else:
         _train_autoencoder(job.recipe, data_set, request, Run(path), fabric)
     return Run(path)
@@ -82,10 +86,34 @@ def _train_autoencoder(
 def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
     split, watched = data.split_watched(data_set.train, seed)
     split = data.Split(split.pixels[: recipe.images], split.labels[: recipe.images])
+    classes = len(data_set.class_names)
+    _fit_all(lambda steps: GanLearner(recipe, fabric, steps, seed, classes), recipe, split, watched, seed, run, fabric)
+
+
+def _train_classifier(recipe: ClassifierRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed, recipe.held_out)
+    patches = data.to_images(torch.from_numpy(split.pixels[:WHITENING_IMAGES]))
+    classes = len(data_set.class_names)
+
+    def learner(steps: int) -> ClassifierLearner:
+        return ClassifierLearner(recipe, fabric, steps, seed, classes, patches)
+
+    _fit_all(learner, recipe, split, watched, seed, run, fabric)
+
+
+def _fit_all(
+    learner: Callable[[int], Learner],
+    recipe: Recipe,
+    split: data.Split,
+    watched: data.Split,
+    seed: int,
+    run: Run,
+    fabric: Fabric,
+) -> None:
+    """Fit what `learner` returns for a number of steps on all classes of `split`."""
     batch_size = _batch_size(recipe, len(split.pixels), fabric.world_size)
-    steps = recipe.epochs * (len(split.pixels) // batch_size)
     fit(
-        GanLearner(recipe, fabric, steps, seed, len(data_set.class_names)),
+        learner(recipe.epochs * (len(split.pixels) // batch_size)),
         torch.from_numpy(split.pixels),
         torch.from_numpy(watched.pixels),
         labels=torch.from_numpy(split.labels),

@@ -92,7 +92,8 @@ def test_two_sample_accuracy_is_a_half_for_one_distribution_1_for_two_and_0_for_
 def test_class_agreement_counts_per_class_what_was_asked_for():
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]]
     asked = np.array([0, 1, 2, 0, 1, 2])
-    shares = {m.name: (m.value, m.samples) for m in metrics.class_agreement(logits, asked, ("a", "b", "c"), "data")}
+    found = metrics.agreement("class_agreement", logits, asked, ("a", "b", "c"), "data", "generated")
+    shares = {metric.name: (metric.value, metric.samples) for metric in found}
     assert shares == {
         "class_agreement": (pytest.approx(5 / 6), 6),
         "class_agreement.a": (1, 2),
