@@ -26,7 +26,7 @@ def embed(network: Network, real: Pixels, generated: Pixels, data: str, path: Pa
     accuracy = metrics.two_sample_accuracy(*seen)
     deviation = float(np.sqrt(accuracy * (1 - accuracy) / len(both)))
     name = f"two_sample_accuracy.{network.name}"
-    return Metric(name, accuracy, deviation, len(both), 1, data, "generated against test", "scikit-learn")
+    return Metric(name, accuracy, deviation, len(both), 1, data, metrics.GENERATED_SPLIT, "scikit-learn")
 
 
 def tsne(features: Floats, seed: int) -> Floats:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from service.generator import Generator
 
 SAMPLES = 10_000
+GATE_SPLIT, GENERATED_SPLIT = "train against test", "generated against test"
+CLASS_AGREEMENT = "class_agreement"
 RESAMPLES = 5
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_distance": "kid"}
@@ -64,12 +66,12 @@ def reference(network: Network, data_set: DataSet, samples: int = SAMPLES, seed:
 
 def gates(real: Reference) -> list[Metric]:
     """Return the metrics of real training images, as if they were generated: no generator can be asked to do better."""
-    return _metrics(real, real.train, "train against test")
+    return _metrics(real, real.train, GATE_SPLIT)
 
 
 def measure(real: Reference, pixels: Pixels) -> list[Metric]:
     """Return the metrics of generated `pixels`, uint8 [N, H, W, 3] with N = `real.samples`."""
-    return _metrics(real, real.network(pixels), "generated against test")
+    return _metrics(real, real.network(pixels), GENERATED_SPLIT)
 
 
 def measure_generator(generator: "Generator", real: Reference, seed: int = 0) -> list[Metric]:
@@ -79,10 +81,10 @@ def measure_generator(generator: "Generator", real: Reference, seed: int = 0) ->
     class that was asked for is measured too.
     """
     seen = real.network(generator.sample(None, real.samples, seed))
-    metrics = _metrics(real, seen, "generated against test")
+    metrics = _metrics(real, seen, GENERATED_SPLIT)
     if generator.is_conditional and real.network.name == CIFAR_NET:
         asked = np.arange(real.samples) % len(generator.class_names)
-        metrics += agreement("class_agreement", seen.logits, asked, generator.class_names, real.data, "generated")
+        metrics += agreement(CLASS_AGREEMENT, seen.logits, asked, generator.class_names, real.data, "generated")
     return metrics + gates(real)
 
 
