@@ -1,6 +1,8 @@
 """From a finished GAN run to models/<name>/: ONNX, parity, golden outputs, pictures and manifest, in one step."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,19 @@ from torch import Tensor, nn
 
 from service import artifact, images
 from service.artifact import Artifact, Manifest
+from service.generator import Generator as ServedGenerator
 from service.runtime import OnnxModel
 from training import publish
 from training.errors import PublishError
+from training.evaluate import Metric, table
 from training.export import Arrays, Exported, export, joint_parity
 from training.gan import build_generator
 from training.gan_networks import Generator
 from training.publish import Finished
 from training.recipes import GanRecipe
 from training.runs import Run
+
+Measure = Callable[[ServedGenerator], list[Metric]]
 
 PARITY_EXAMPLES = 64
 PICTURED_PER_CLASS = 8
@@ -36,14 +42,17 @@ class GeneratorGraph(nn.Module):
         return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def publish_generator(run: Run, models_dir: Path, name: str, *, replace: bool = False) -> Artifact:
+def publish_generator(run: Run, models_dir: Path, name: str, measure: Measure, *, replace: bool = False) -> Artifact:
     """Return the artifact `models_dir`/`name`, made from a finished GAN `run`, whole or not at all.
 
+    `measure` is given the exported generator and returns the contents of metrics.json.
     PublishError if the run is not finished, the name is taken and not to be replaced, or ONNX Runtime differs from torch.
     """
     finished = publish.finished(run)
     with publish.staging(models_dir, name, replace=replace) as path:
         manifest = write_generator(path, finished)
+        metrics = measure(ServedGenerator(Artifact(path, manifest), "cpu"))
+        (path / "metrics.json").write_text(json.dumps(table(metrics), indent=2) + "\n")
         shutil.copy(run.path / "curves.png", path / "curves.png")
         publish.seal(path, manifest)
     return artifact.load(models_dir / name)
