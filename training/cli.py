@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -12,11 +12,15 @@ from rich.table import Column, Table
 from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
+from training import data, recipes, runs
 from training import evaluate as evaluation
+from training import judge as judging
 from training import publish as publishing
-from training import recipes, runs
 from training import report as reporting
+from training import suite as suites
 from training.errors import RecipeError
+from training.features import NetworkName
+from training.judge import SAMPLES, Judge
 from training.publish_classifier import publish_classifier
 from training.publish_generator import publish_generator
 from training.train import Device, Job, train
@@ -26,7 +30,12 @@ console = Console()
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
-DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
+Networks = Annotated[
+    str,
+    typer.Option(help="Generators: networks that measure, with commas between: inception, cifar-net, lite0, resnet18."),
+]
+Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
+DATA_ROOT, MODELS_DIR, NETWORKS = Path("data"), Path("models"), "lite0,cifar-net"
 
 
 @app.command("list")
@@ -90,6 +99,8 @@ def publish(
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
     finished = runs.Run(run)
@@ -98,7 +109,9 @@ def publish(
     if family == "classifier":
         published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
     elif family == "gan":
-        published = publish_generator(finished, models_dir, name or f"{request.data}-{recipe}", replace=replace)
+        measure = _judge(networks, models_dir, data_root, samples).measure
+        name = name or f"{request.data}-{recipe}"
+        published = publish_generator(finished, models_dir, name, measure, replace=replace)
     else:
         name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
         published = publishing.publish(finished, models_dir, data_root, name, replace=replace)
@@ -129,6 +142,28 @@ def report(
     console.print(f"report {page}")
 
 
+@app.command()
+def suite(
+    name: Annotated[str, typer.Argument(help="q1: all GANs.")],
+    data_root: DataRoot = DATA_ROOT,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
+    images: Annotated[int | None, typer.Option(min=100, help="Train on so many images only.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
+) -> None:
+    """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
+    scale = {"epochs": epochs, "width": width, "images": images}
+    wanted = suites.Suite(name, [f"{field}={value}" for field, value in scale.items() if value is not None], seeds)
+    judge = _judge(networks, models_dir, data_root, samples)
+    models = suites.run(wanted, out, data_root, device, judge.measure)
+    console.print(f"report {reporting.write(models, out)}")
+
+
 def main() -> None:
     """Run the command; what goes wrong for a user is one sentence and exit status 1."""
     try:
@@ -138,9 +173,14 @@ def main() -> None:
         sys.exit(1)
 
 
-def _show(metrics: Sequence[Mapping[str, Any]]) -> None:
+def _judge(networks: str, models_dir: Path, data_root: Path, samples: int) -> Judge:
+    names = [cast("NetworkName", name.strip()) for name in networks.split(",")]  # unknown ones are refused by name
+    return judging.make(data.load_colour("cifar10", data_root), names, models_dir, samples)
+
+
+def _show(figures: Sequence[Mapping[str, Any]]) -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
-    for metric in metrics:
+    for metric in figures:
         table.add_row(
             metric["name"],
             f"{metric['value']:.4f}",

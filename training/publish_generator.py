@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from service.generator import Generator as ServedGenerator
 from torch import Tensor, nn
 
 from service import artifact, images
 from service.artifact import Artifact, Manifest
-from service.generator import Generator as ServedGenerator
 from service.runtime import OnnxModel
 from training import publish
 from training.errors import PublishError
@@ -23,7 +23,7 @@ from training.publish import Finished
 from training.recipes import GanRecipe
 from training.runs import Run
 
-Measure = Callable[[ServedGenerator], list[Metric]]
+Measure = Callable[[ServedGenerator, Path], list[Metric]]
 
 PARITY_EXAMPLES = 64
 PICTURED_PER_CLASS = 8
@@ -45,13 +45,13 @@ class GeneratorGraph(nn.Module):
 def publish_generator(run: Run, models_dir: Path, name: str, measure: Measure, *, replace: bool = False) -> Artifact:
     """Return the artifact `models_dir`/`name`, made from a finished GAN `run`, whole or not at all.
 
-    `measure` is given the exported generator and returns the contents of metrics.json.
+    `measure` is given the exported generator and the new folder; it returns what metrics.json is to hold.
     PublishError if the run is not finished, the name is taken and not to be replaced, or ONNX Runtime differs from torch.
     """
     finished = publish.finished(run)
     with publish.staging(models_dir, name, replace=replace) as path:
         manifest = write_generator(path, finished)
-        metrics = measure(ServedGenerator(Artifact(path, manifest), "cpu"))
+        metrics = measure(ServedGenerator(Artifact(path, manifest), "cpu"), path)
         (path / "metrics.json").write_text(json.dumps(table(metrics), indent=2) + "\n")
         shutil.copy(run.path / "curves.png", path / "curves.png")
         publish.seal(path, manifest)

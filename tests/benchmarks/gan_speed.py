@@ -98,7 +98,7 @@ def main(
     }
     for name, speed in speeds.items():
         typer.echo(f"{name:6} {speed:8.2f} steps/s  {speed * resolved.batch_size:8.0f} images/s")
-    print(
+    typer.echo(
         f"ratio  {speeds['ours'] / speeds['plain']:8.2f}  {recipe}, width {width}, batch {resolved.batch_size}, {device_name(where)}"
     )
 
