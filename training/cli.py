@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,11 +31,11 @@ console = Console()
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
 Networks = Annotated[
-    str,
-    typer.Option(help="Generators: networks that measure, with commas between: inception, cifar-net, lite0, resnet18."),
+    list[NetworkName], typer.Option("--network", help="Generators: a network that measures; give several if you like.")
 ]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
-DATA_ROOT, MODELS_DIR, NETWORKS = Path("data"), Path("models"), "lite0,cifar-net"
+DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
+NETWORKS: list[NetworkName] = ["lite0", "cifar-net"]
 
 
 @app.command("list")
@@ -173,9 +173,8 @@ def main() -> None:
         sys.exit(1)
 
 
-def _judge(networks: str, models_dir: Path, data_root: Path, samples: int) -> Judge:
-    names = [cast("NetworkName", name.strip()) for name in networks.split(",")]  # unknown ones are refused by name
-    return judging.make(data.load_colour("cifar10", data_root), names, models_dir, samples)
+def _judge(networks: Sequence[NetworkName], models_dir: Path, data_root: Path, samples: int) -> Judge:
+    return judging.make(data.load_colour("cifar10", data_root), networks, models_dir, samples)
 
 
 def _show(figures: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets as uint8 pixels with labels: torchvision's by name, or a user's folder or .npz; grey, or CIFAR-10 in colour."""
+"""Data sets as uint8 pixels with labels: torchvision's by name, or a user's folder or .npz; grey or in colour."""
 
 import hashlib
 import zipfile
@@ -29,6 +29,10 @@ class Split:
 
     pixels: images.Pixels
     labels: Labels
+
+    def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return pixels and labels as tensors on `device`."""
+        return torch.from_numpy(self.pixels).to(device), torch.from_numpy(self.labels).to(device)
 
     def of(self, classes: Sequence[int]) -> images.Pixels:
         """Return the pixels whose label is one of `classes`."""
@@ -73,12 +77,19 @@ class NormalSplit:
     calibration: images.Pixels
 
 
+def unlabelled(pixels: images.Pixels) -> Split:
+    """Return `pixels` as a split in which all labels are 0."""
+    return Split(pixels, np.zeros(len(pixels), np.int64))
+
+
 def load_colour(name: str, root: Path) -> DataSet:
-    """Return the colour data set `name`, which is cifar10: pixels [N, 32, 32, 3]; downloaded to `root` if not there."""
-    if name != "cifar10":
-        raise DataError(f"data set {name!r}: expected cifar10, the one in colour at 32x32; use --data cifar10")
-    class_names, parts = _torchvision(name, root)
-    return DataSet(name, class_names, *(Split(part.data, np.asarray(part.targets, np.int64)) for part in parts))
+    """Return a data set in colour, pixels [N, 32, 32, 3]: cifar10, downloaded to `root` if not there, or an .npz file."""
+    if name == "cifar10":
+        class_names, parts = _torchvision(name, root)
+        return DataSet(name, class_names, *(_colour(part.data, part.targets) for part in parts))
+    if Path(name).suffix == ".npz" and Path(name).is_file():
+        return _npz(Path(name), _colour)
+    raise DataError(f"data set {name!r}: expected cifar10 or an .npz file of images in colour; use --data cifar10")
 
 
 def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, Split]:
@@ -101,7 +112,7 @@ def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     if path.is_dir():
         return _folder(path, size, invert)
     if path.suffix == ".npz" and path.is_file():
-        return _npz(path, size, invert)
+        return _npz(path, lambda pixels, labels: _split(pixels, labels, size, invert))
     raise DataError(
         f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
     )
@@ -177,17 +188,27 @@ def _split(pixels: NDArray[Any], labels: Any, size: int, invert: bool) -> Split:
             f"images: expected uint8 [N, H, W] or [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}; convert them"
         )
     grey = images.to_grey(pixels) if pixels.ndim == 4 else np.ascontiguousarray(pixels)
+    return Split(images.fit(grey, size, invert=invert), _indices(labels, len(grey)))
+
+
+def _colour(pixels: NDArray[Any], labels: Any) -> Split:
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
+        raise DataError(f"images: expected uint8 [N, 32, 32, 3], got {pixels.dtype} {list(pixels.shape)}; convert them")
+    return Split(pixels, _indices(labels, len(pixels)))
+
+
+def _indices(labels: Any, count: int) -> Labels:
     indices = np.asarray(labels, np.int64)
-    if indices.shape != (len(grey),):
-        raise DataError(f"labels: expected {len(grey)}, one an image, got {list(indices.shape)}; check the file")
-    return Split(images.fit(grey, size, invert=invert), indices)
+    if indices.shape != (count,):
+        raise DataError(f"labels: expected {count}, one an image, got {list(indices.shape)}; check the file")
+    return indices
 
 
 def _empty(size: int) -> Split:
     return Split(np.empty((0, size, size), np.uint8), np.empty(0, np.int64))
 
 
-def _npz(path: Path, size: int, invert: bool) -> DataSet:
+def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -200,8 +221,12 @@ def _npz(path: Path, size: int, invert: bool) -> DataSet:
     has_test = "x_test" in arrays and "y_test" in arrays
     if has_test:
         names = np.concatenate([names, np.setdiff1d(arrays["y_test"], names)])
-    train = _split(arrays["x_train"], _positions(names, arrays["y_train"]), size, invert)
-    test = _split(arrays["x_test"], _positions(names, arrays["y_test"]), size, invert) if has_test else _empty(size)
+    train = split(arrays["x_train"], _positions(names, arrays["y_train"]))
+    test = (
+        split(arrays["x_test"], _positions(names, arrays["y_test"]))
+        if has_test
+        else Split(train.pixels[:0], train.labels[:0])
+    )
     return DataSet(path.stem, tuple(str(name) for name in names), train, test)
 
 

@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from training.data import to_images
+from training.data import Split, to_images
 from training.errors import TrainingError
 from training.journal import Journal, Line, Stateful
 from training.parallel import own_part
@@ -35,26 +35,24 @@ class Learner(Stateful, Protocol):
 
 def fit(
     learner: Learner,
-    pixels: Tensor,
-    held_out: Tensor,
+    split: Split,
+    held_out: Split,
     *,
     epochs: int,
     batch_size: int,
     seed: int,
     run: Run,
     fabric: Fabric,
-    labels: Tensor | None = None,
-    held_out_labels: Tensor | None = None,
 ) -> list[Line]:
-    """Train `learner` on uint8 `pixels` [N, H, W(, 3)], watch it on `held_out`, return one line of figures per epoch.
+    """Train `learner` on `split`, watch it on `held_out`, return one line of figures per epoch.
 
-    `labels` int64 [N] are 0 if not given. All on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
+    Both stay on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
     After every epoch the run folder holds all that is needed to continue with the same numbers, and a run folder that
     holds a checkpoint is continued.
     """
-    pixels, watched = pixels.to(fabric.device), to_images(held_out.to(fabric.device))
-    labels = _labels(labels, pixels)
-    watched_labels = _labels(held_out_labels, watched)
+    pixels, labels = split.to(fabric.device)
+    watched_pixels, watched_labels = held_out.to(fabric.device)
+    watched = to_images(watched_pixels)
     steps = len(pixels) // batch_size
     checkpoint = run.checkpoint() or {"seconds": 0.0, "history": []}
     if "learner" in checkpoint:
@@ -63,8 +61,9 @@ def fit(
         journal.begin(epochs, steps)
         for epoch in range(len(journal.history), epochs):
             figures: dict[str, list[Tensor]] = {}
-            for batch in _order(len(pixels), seed, epoch)[: steps * batch_size].view(steps, batch_size):
-                part = own_part(batch).to(fabric.device)
+            order = _order(len(pixels), seed, epoch)[: steps * batch_size].to(fabric.device)
+            for batch in order.view(steps, batch_size):
+                part = own_part(batch)
                 for name, value in learner.step(to_images(pixels[part]), labels[part]).items():
                     figures.setdefault(name, []).append(value)
                 journal.advance()
@@ -76,14 +75,6 @@ def fit(
     return journal.history
 
 
-def _labels(labels: Tensor | None, images: Tensor) -> Tensor:
-    return (
-        torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        if labels is None
-        else labels.to(images.device)
-    )
-
-
 def _order(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
 
@@ -92,6 +83,6 @@ def _require_finite(means: Line, epoch: int) -> None:
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if bad:
         raise TrainingError(
-            f"epoch {epoch + 1}: expected finite losses, got {bad[0]} = {means[bad[0]]}; lower --set learning_rate; "
+            f"epoch {epoch + 1}: expected finite losses, got {bad[0]} = {means[bad[0]]}; lower the learning rate by --set; "
             "the checkpoint of the epoch before is kept"
         )

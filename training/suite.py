@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Suite:
-    """Every recipe of the suite `name` with `changes` such as "width=16", trained with the seeds 0 to `seeds` - 1."""
+    """Every recipe of the suite `name` with `changes` such as "width=16", trained on `data` with the seeds 0 to `seeds` - 1."""
 
     name: str
     changes: Sequence[str] = ()
     seeds: int = 1
+    data: str = "cifar10"
 
     def jobs(self, data_root: Path, device: Device) -> Iterator[tuple[str, Job]]:
         """Yield a name and a job for every model; RecipeError if there is no such suite or a change makes no sense."""
@@ -37,7 +38,7 @@ class Suite:
         resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]
         for seed in range(self.seeds):
             for recipe in resolved:
-                yield f"{recipe.name}-s{seed}", Job(recipe, "cifar10", data_root, seed=seed, device=device)
+                yield f"{recipe.name}-s{seed}", Job(recipe, self.data, data_root, seed=seed, device=device)
 
 
 def run(suite: Suite, out: Path, data_root: Path, device: Device, measure: Measure) -> Path:

@@ -73,8 +73,8 @@ def _train_autoencoder(
     batch_size = _batch_size(recipe, len(normal.fit), fabric.world_size)
     fit(
         AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
-        torch.from_numpy(normal.fit),
-        torch.from_numpy(normal.validation),
+        data.unlabelled(normal.fit),
+        data.unlabelled(normal.validation),
         epochs=recipe.epochs,
         batch_size=batch_size,
         seed=request.seed,
@@ -114,10 +114,8 @@ def _fit_all(
     batch_size = _batch_size(recipe, len(split.pixels), fabric.world_size)
     fit(
         learner(recipe.epochs * (len(split.pixels) // batch_size)),
-        torch.from_numpy(split.pixels),
-        torch.from_numpy(watched.pixels),
-        labels=torch.from_numpy(split.labels),
-        held_out_labels=torch.from_numpy(watched.labels),
+        split,
+        watched,
         epochs=recipe.epochs,
         batch_size=batch_size,
         seed=seed,
