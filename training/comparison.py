@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from service.artifact import Artifact
-from training.metrics import CLASS_AGREEMENT, GATE_SPLIT
+from training.judge import CLASS_AGREEMENT, GATE_SPLIT
 
 # FID and IS after 25 epochs, of 10,000 samples, in the report that this project grew from, in its order.
 REFERENCE = {

@@ -4,8 +4,8 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, Protocol, get_args
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ def load(
     build = {"inception": lambda: _inception(inception_weights), "lite0": _lite0, "resnet18": _resnet18}[name]
     try:
         return TorchNetwork(name, build(), device or torch.device("cpu"))
-    except (OSError, RuntimeError, URLError) as error:
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         local = "give the file by --inception-weights or " if name == "inception" else ""
         reason = str(error).splitlines()[0]
         raise MetricError(

@@ -15,7 +15,7 @@ from training.errors import PublishError
 from training.evaluate import Metric
 from training.export import export
 from training.features import PublishedClassifier
-from training.metrics import agreement
+from training.judge import agreement
 from training.publish import Finished
 from training.recipes import ClassifierRecipe
 from training.runs import Run

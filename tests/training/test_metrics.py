@@ -87,21 +87,3 @@ def test_two_sample_accuracy_is_a_half_for_one_distribution_1_for_two_and_0_for_
     assert metrics.two_sample_accuracy(left, right) == pytest.approx(0.5, abs=0.05)
     assert metrics.two_sample_accuracy(left, right + 100) == 1
     assert metrics.two_sample_accuracy(left, left + 1e-6) == 0
-
-
-def test_class_agreement_counts_per_class_what_was_asked_for():
-    logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]]
-    asked = np.array([0, 1, 2, 0, 1, 2])
-    found = metrics.agreement("class_agreement", logits, asked, ("a", "b", "c"), "data", "generated")
-    shares = {metric.name: (metric.value, metric.samples) for metric in found}
-    assert shares == {
-        "class_agreement": (pytest.approx(5 / 6), 6),
-        "class_agreement.a": (1, 2),
-        "class_agreement.b": (1, 2),
-        "class_agreement.c": (0.5, 2),
-    }
-
-
-def test_only_inception_may_give_an_fid():
-    assert metrics.metric_name("frechet_distance", "inception") == "fid"
-    assert metrics.metric_name("frechet_distance", "lite0") == "frechet_distance.lite0"

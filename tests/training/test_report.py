@@ -7,7 +7,7 @@ import pytest
 
 from service import artifact, images
 from service.artifact import Graph, Manifest, Parity, Provenance
-from training import comparison, metrics, publish, recipes, report
+from training import comparison, judge, publish, recipes, report
 
 FIGURES = {"frechet_distance.cifar-net": 40.0, "inception_score.cifar-net": 3.0, "class_agreement.cat": 0.5}
 
@@ -27,14 +27,14 @@ def provenance(seed: int, command: str) -> Provenance:
     )
 
 
-def figure(name: str, value: float, split: str = metrics.GENERATED_SPLIT) -> dict:
+def figure(name: str, value: float, split: str = judge.GENERATED_SPLIT) -> dict:
     return {"name": name, "value": value, "deviation": 0.25, "samples": 10, "seeds": 1, "split": split}
 
 
 def write_generator(models_dir: Path, recipe: str, seed: int, shift: float) -> None:
     path = models_dir / f"{recipe}-s{seed}"
     path.mkdir(parents=True)
-    real = figure("frechet_distance.cifar-net", 1.5, metrics.GATE_SPLIT)
+    real = figure("frechet_distance.cifar-net", 1.5, judge.GATE_SPLIT)
     table = [figure(name, value + shift) for name, value in FIGURES.items()]
     (path / "metrics.json").write_text(json.dumps([*table, real]))
     (path / "generator.onnx").write_bytes(b"")
