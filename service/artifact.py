@@ -112,7 +112,7 @@ def sha256_of(path: Path) -> str:
 
 def load(path: Path) -> Artifact:
     """Return the verified artifact in the folder `path`; ArtifactError names the first file that is wrong."""
-    manifest = _read_manifest(path / MANIFEST)
+    manifest = read_manifest(path)
     if manifest.name != path.resolve().name:
         raise ArtifactError(
             f"{path / MANIFEST}: expected the name {path.resolve().name!r} of its folder, got {manifest.name!r}; "
@@ -144,7 +144,9 @@ def load_named(models_dir: Path, name: str) -> Artifact:
     return load(known[name])
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest in `folder`, without a look at the files it lists; ArtifactError if it is none."""
+    path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except OSError:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 from service import images
 from service.artifact import Artifact
 from service.errors import ArtifactError
-from service.runtime import Device, OnnxModel
+from service.runtime import Device, OnnxModel, read_arrays, verify_golden
 
 DEFAULT_ALPHA = 0.05
-GOLDEN_TOLERANCE = 1e-3  # relative; covers other CPUs and GPUs, not another model
 
 Floats = NDArray[np.float32]
 
@@ -31,6 +29,10 @@ class Scores:
     latent: Floats
     score: Floats
     p_value: NDArray[np.float64]
+
+    def __getitem__(self, rows: slice) -> "Scores":
+        """Return the scores of some of the images."""
+        return Scores(self.l_con[rows], self.latent[rows], self.score[rows], self.p_value[rows])
 
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
@@ -76,52 +78,26 @@ class Detector:
 
     def explain(self, pixels: images.Pixels) -> Floats:
         """Return per pixel how much the image differs from its reconstruction, in [0, 1] of the pixel range."""
-        difference = pixels.astype(np.float32) - self.reconstruct(pixels).astype(np.float32)
-        return np.asarray(np.abs(difference) / 255, np.float32)
+        return difference(pixels, self.reconstruct(pixels))
+
+
+def difference(pixels: images.Pixels, reconstruction: images.Pixels) -> Floats:
+    """Return |pixels - reconstruction| [N, H, W] in [0, 1] of the pixel range: the heat map of what is odd."""
+    return np.asarray(np.abs(pixels.astype(np.float32) - reconstruction) / 255, np.float32)
 
 
 def conformal_p_values(scores: Floats, calibration: Floats) -> NDArray[np.float64]:
     """Return p = (1 + #{calibration >= score}) / (n + 1) for `scores` [N] against sorted `calibration` [n].
 
-    Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image is
-    exchangeable with the calibration images, P(p <= alpha) <= alpha. Ties count as at least as anomalous.
+    Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image
+    is exchangeable with the calibration images, P(p <= alpha) <= alpha. Ties count as at least as anomalous.
     """
     at_least = len(calibration) - np.searchsorted(calibration, scores, side="left")
     return np.asarray((1 + at_least) / (len(calibration) + 1), np.float64)
 
 
-def verify_golden(model: OnnxModel, path: Path) -> None:
-    """Run the inputs kept in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
-    golden = _read_arrays(path)
-    out = model(**{name.removeprefix("in_"): array for name, array in golden.items() if name.startswith("in_")})
-    for name, array in out.items():
-        expected = golden.get(f"out_{name}")
-        difference = np.inf if expected is None else relative_difference(array, expected)
-        if difference > GOLDEN_TOLERANCE:
-            raise ArtifactError(
-                f"{path}: expected the graph to repeat its published outputs, {name} differs by {difference:.2g}; "
-                "publish the model again with this version of ONNX Runtime"
-            )
-
-
-def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return max |found - expected| / max(1, |expected|), where one step of a uint8 counts as rounding, not difference."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        return float("inf")
-    wide = expected.astype(np.float64)
-    difference = np.abs(found - wide) / np.maximum(1, np.abs(wide))
-    if found.dtype == np.uint8:
-        difference = np.maximum(0, np.abs(found - wide) - 1) / 255
-    return float(np.max(difference, initial=0.0)) if np.isfinite(difference).all() else float("inf")
-
-
 def _calibration(path: Path) -> Floats:
-    scores = _read_arrays(path).get("score")
+    scores = read_arrays(path).get("score")
     if scores is None or scores.ndim != 1 or not len(scores) or np.any(np.diff(scores) < 0):
         raise ArtifactError(f"{path}: expected sorted scores of normal images, found none; publish the model again")
     return np.asarray(scores, np.float32)
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

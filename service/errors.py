@@ -27,6 +27,18 @@ class UnknownModelError(OddglyphError):
     status = 404
 
 
+class UnknownClassError(OddglyphError):
+    """The generator knows no such class; the message lists those it knows."""
+
+    status = 404
+
+
+class ValueRangeError(OddglyphError):
+    """A parameter lies outside its stated range, or does not fit the model."""
+
+    status = 422
+
+
 class ImageError(OddglyphError):
     """An image has the wrong shape, type or values."""
 

@@ -31,8 +31,7 @@ def decode(data: bytes, size: int, *, invert: bool = False) -> Pixels:
     `invert` states that the file shows dark on light. Raises NotAnImageError for bytes that are no complete image in
     one of FORMATS, TooLargeError above MAX_IMAGE_BYTES or MAX_IMAGE_SIDE (checked before decoding).
     """
-    if len(data) > MAX_IMAGE_BYTES:
-        raise TooLargeError(f"image: expected at most {MAX_IMAGE_BYTES:,} bytes, got {len(data):,}; send a smaller one")
+    check_bytes(len(data))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,6 +57,12 @@ def fit(pixels: Pixels, size: int, *, invert: bool = False) -> Pixels:
     for row, image in zip(out, pixels, strict=True):
         row[:] = _fit(Image.fromarray(image), size, invert=invert)
     return out
+
+
+def check_bytes(count: int) -> None:
+    """Raise TooLargeError for an image file of more than MAX_IMAGE_BYTES bytes."""
+    if count > MAX_IMAGE_BYTES:
+        raise TooLargeError(f"image: expected at most {MAX_IMAGE_BYTES:,} bytes, got {count:,}; send a smaller one")
 
 
 def to_grey(pixels: Pixels) -> Pixels:

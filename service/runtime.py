@@ -14,6 +14,7 @@ from service.errors import ArtifactError, DeviceError
 
 Device = Literal["auto", "cpu", "cuda"]
 MAX_BATCH = 256
+GOLDEN_TOLERANCE = 1e-3  # relative; covers other CPUs and GPUs, not another model
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
@@ -23,8 +24,8 @@ onnxruntime.set_default_logger_severity(4)  # silent without CUDA; a demanded bu
 class OnnxModel:
     """One ONNX graph whose first axis is the batch.
 
-    `device` "auto" takes CUDA where a driver and a GPU answer, else the CPU; "cuda" raises DeviceError where CUDA cannot
-    be had. `threads` is the number of intra-operator threads; 0 means one per core.
+    `device` "auto" takes CUDA where a driver and a GPU answer, else the CPU; "cuda" raises DeviceError where CUDA
+    cannot be had. `threads` is the number of intra-operator threads; 0 means one per core.
     """
 
     def __init__(self, path: Path, graph: Graph, device: Device = "auto", threads: int = 0) -> None:
@@ -44,8 +45,8 @@ class OnnxModel:
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
             raise DeviceError(
-                "device cuda: expected a usable CUDA GPU, found none; use the device auto or cpu, or install the driver "
-                "and `pip install 'oddglyph[cuda]'`"
+                "device cuda: expected a usable CUDA GPU, found none; use the device auto or cpu, or install the "
+                "driver and `pip install 'oddglyph[cuda]'`"
             )
         _check_signature(path, self._session, graph)
 
@@ -61,13 +62,44 @@ class OnnxModel:
 
 
 def cuda_is_usable() -> bool:
-    """Return whether the CUDA driver is installed and sees a GPU (asked of the driver: ONNX Runtime only lists builds)."""
+    """Return whether the CUDA driver is installed and sees a GPU; ONNX Runtime lists only what it was built for."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return False
     count = ctypes.c_int(0)
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def verify_golden(model: OnnxModel, path: Path) -> None:
+    """Run the inputs kept in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
+    golden = read_arrays(path)
+    out = model(**{name.removeprefix("in_"): array for name, array in golden.items() if name.startswith("in_")})
+    for name, array in out.items():
+        expected = golden.get(f"out_{name}")
+        difference = np.inf if expected is None else relative_difference(array, expected)
+        if difference > GOLDEN_TOLERANCE:
+            raise ArtifactError(
+                f"{path}: expected the graph to repeat its published outputs, {name} differs by {difference:.2g}; "
+                "publish the model again with this version of ONNX Runtime"
+            )
+
+
+def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return max |found - expected| / max(1, |expected|); one step of a uint8 counts as rounding, not as difference."""
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    wide = expected.astype(np.float64)
+    difference = np.abs(found - wide) / np.maximum(1, np.abs(wide))
+    if found.dtype == np.uint8:
+        difference = np.maximum(0, np.abs(found - wide) - 1) / 255
+    return float(np.max(difference, initial=0.0)) if np.isfinite(difference).all() else float("inf")
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -88,7 +120,8 @@ def _check_signature(path: Path, session: Any, graph: Graph) -> None:
     for expected, found in ((graph.inputs, inputs), (graph.outputs, outputs)):
         if expected != found:
             raise ArtifactError(
-                f"{path}: expected {_names(expected)} as the manifest says, got {_names(found)}; publish the model again"
+                f"{path}: expected {_names(expected)} as the manifest says, got {_names(found)}; "
+                "publish the model again"
             )
 
 

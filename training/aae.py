@@ -15,6 +15,7 @@ from training.parallel import average, average_gradients, own_part
 from training.recipes import AutoencoderRecipe
 
 COLLAPSE_DIVERSITY = 0.05
+PATIENCE_STEPS = 200  # before, an untrained model looks like a collapsed one
 
 
 class Autoencoder(nn.Module):
@@ -80,10 +81,10 @@ class AutoencoderLearner:
         x_hat, z, z_hat = self.autoencoder(images)
         diversity = (x_hat.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
         steps = self.schedules[0].last_epoch
-        if diversity < COLLAPSE_DIVERSITY and steps >= self.total_steps / 2:  # until then learning may not have begun
+        if diversity < COLLAPSE_DIVERSITY and steps >= min(PATIENCE_STEPS, self.total_steps):
             raise TrainingError(
                 f"training: expected reconstructions that differ, got one for all (diversity {diversity:.3f}) after "
-                f"{steps} steps: the model collapsed; raise --set epochs, lower --set learning_rate or change --seed"
+                f"{steps} steps; raise --set epochs, lower --set learning_rate or change --seed"
             )
         return {
             "val_l_con": objectives.l_con(images, x_hat).mean().item(),

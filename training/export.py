@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from service.artifact import Graph, Parity
-from service.detector import relative_difference
-from service.runtime import OnnxModel, signature
+from service.runtime import OnnxModel, relative_difference, signature
 from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)

@@ -19,10 +19,9 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from service import artifact
 from service.artifact import Artifact
-from service.detector import verify_golden
 from service.errors import ArtifactError, UnknownModelError
 from service.images import Pixels
-from service.runtime import OnnxModel
+from service.runtime import OnnxModel, verify_golden
 from training.errors import MetricError
 
 NetworkName = Literal["inception", "cifar-net", "lite0", "resnet18"]

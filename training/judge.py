@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from service.generator import Generator
 
+from service.generator import Generator
 from service.images import Pixels
 from training import embedding, features, metrics
 from training.data import DataSet, Labels, Split

@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 
 from service import artifact
 from service.artifact import Artifact, Kind
+from service.files import replacing
 from training import comparison
-from training.runs import replacing
 
 DETECTOR_COLUMNS = (
     "l_con",

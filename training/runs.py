@@ -1,11 +1,8 @@
 """The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +12,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from service.files import replacing
 from training.errors import RunError
 
 CHECKPOINT = "checkpoint.pt"
@@ -84,19 +82,6 @@ def create(path: Path, request: Request) -> Run:
     with replacing(path / REQUEST) as temporary:
         temporary.write_text(request.model_dump_json(indent=2) + "\n")
     return Run(path)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place, synced to disk, if the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def now() -> str:

@@ -1,16 +1,70 @@
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
 
+from training import cli
 from training.data import DataSet, Split
 
+REPOSITORY = Path(__file__).parents[2]
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TINY = ("widths=4,8,8", "latent_size=8", "epochs=6", "batch_size=8", "learning_rate=0.005")
+
+Fit = Callable[..., Result]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, here and in the processes that tests start with OMP_NUM_THREADS=1."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def digits_npz(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, np.ndarray]) -> Path:
+    """Real digits as a user's own data set of two classes: "low" (0 to 4, normal) and "high"."""
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    names = {f"y_{split}": np.where(digits[f"y_{split}"] < 5, "low", "high") for split in ("train", "test")}
+    np.savez(path, x_train=digits["x_train"], x_test=digits["x_test"], **names)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fit(digits_npz: Path) -> Fit:
+    """Run `oddglyph-train fit` on `digits_npz` at toy size."""
+    return lambda out, *options: CliRunner().invoke(cli.app, fit_arguments(digits_npz, out, *options))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, fit: Fit) -> Path:
+    """A run folder of a finished toy training."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    result = fit(out)
+    assert result.exit_code == 0, result.output
+    return out
 
 
 @pytest.fixture(scope="session")
 def photos() -> DataSet:
     """Real CIFAR-10: 150 training and 150 test images [32, 32, 3], ten classes evenly."""
-    with np.load(Path(__file__).parents[1] / "data" / "cifar10-sample.npz") as arrays:
+    with np.load(REPOSITORY / "tests" / "data" / "cifar10-sample.npz") as arrays:
         splits = [Split(arrays[f"x_{part}"], arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test")]
     return DataSet("cifar10-sample", CLASS_NAMES, *splits)
+
+
+def fit_arguments(data: Path, out: Path, *options: str) -> list[str]:
+    settings = [part for change in TINY for part in ("--set", change)]
+    arguments = ["--normal-class", "low", "--data", str(data), "--device", "cpu", "--out", str(out)]
+    return ["fit", "shared-aae", *arguments, *settings, *options]
+
+
+def fit_command(data: Path, out: Path, *options: str, processes: int = 1) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    return [sys.executable, *launcher, "-m", "training.cli", *fit_arguments(data, out, *options)]

@@ -1,0 +1,74 @@
+"""How every failure becomes an answer: one sentence as `{"detail": "..."}` with its status, never a traceback."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from service.errors import OddglyphError
+
+RETRY_AFTER_SECONDS = 1
+SHOWN_CHARACTERS = 40
+
+
+def refusal(status: int, detail: str) -> JSONResponse:
+    """Return the answer for a request that is not served; 429 and 503 say when to come back."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else None
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make `app` answer every error, expected or not, by a refusal."""
+    app.add_exception_handler(OddglyphError, _from_oddglyph)
+    app.add_exception_handler(RequestValidationError, _from_validation)
+    app.add_exception_handler(HTTPException, _from_http)
+    app.add_exception_handler(Exception, _from_unexpected)
+
+
+async def _from_oddglyph(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OddglyphError)
+    return refusal(error.status, str(error))
+
+
+async def _from_validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return refusal(400 if first["type"] == "json_invalid" else 422, _sentence(first))
+
+
+async def _from_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:SHOWN_CHARACTERS]
+    detail = {
+        400: f"body: expected what its content type says, got something else ({error.detail}); see /docs.json",
+        404: f"path {path!r}: expected one that /docs.json lists, got another; see there",
+        405: f"method {request.method}: expected another for {path}; see /docs.json",
+    }.get(error.status_code, str(error.detail))
+    answer = refusal(error.status_code, detail)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _from_unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    return refusal(500, "service: expected to answer, failed for a reason that its log tells; report it with that log")
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"{where}: expected a value, got none; see /docs.json"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: expected only the fields that /docs.json lists, got this one too; leave it out"
+    if error["type"] == "json_invalid":
+        return f"body: expected JSON, got something else ({error['ctx']['error']} at {where}); see /docs.json"
+    if "UploadFile" in error["msg"]:
+        return f"{where}: expected a file, got {_short(error['input'])}; for example: curl -F images=@digit.png"
+    expected = str(error["msg"]).replace("Input should be", "expected")
+    return f"{where}: {expected}, got {_short(error['input'])}; see /docs.json"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

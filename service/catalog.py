@@ -1,0 +1,119 @@
+"""The models that are served: all verified and loaded at start-up, then found by name."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from service import artifact, defaults
+from service.artifact import Artifact, Manifest
+from service.batcher import Batcher, Turnstile
+from service.detector import Detector, Scores
+from service.errors import ArtifactError, UnknownModelError
+from service.generator import Generator
+from service.images import Pixels
+from service.runtime import Device
+
+
+@dataclass(frozen=True)
+class ServedDetector:
+    """A detector with the queues in front of it."""
+
+    class_names: ClassVar[tuple[str, ...]] = ()  # none can be asked for
+    detector: Detector
+    metrics: list[dict[str, Any]]
+    score: Batcher[Scores]
+    reconstruct: Batcher[Pixels]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the published model."""
+        return self.detector.manifest
+
+    @property
+    def calibration_size(self) -> int:
+        """Number of held-out normal images behind the p-values."""
+        return len(self.detector.calibration)
+
+
+@dataclass(frozen=True)
+class ServedGenerator:
+    """A generator with the turnstile in front of it."""
+
+    calibration_size: ClassVar[None] = None
+    generator: Generator
+    metrics: list[dict[str, Any]]
+    turnstile: Turnstile
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the published model."""
+        return self.generator.manifest
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that can be asked for."""
+        return self.generator.class_names
+
+
+Served = TypeVar("Served")
+
+
+class Catalog:
+    """All served models by name; ArtifactError if one of them does not prove itself, or if there is none.
+
+    Detectors share one thread and generators another: a long sampling run delays no score, and each session is
+    called by one thread at a time, with `threads` threads of its own.
+    """
+
+    def __init__(self, models_dir: Path, device: Device, threads: int) -> None:
+        artifacts = [artifact.load(path) for path in artifact.find(models_dir)]
+        if not artifacts:
+            raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
+        scoring, sampling = ThreadPoolExecutor(1, "score"), ThreadPoolExecutor(1, "sample")
+        self.detectors = {
+            published.manifest.name: _serve_detector(published, device, threads, scoring)
+            for published in artifacts
+            if published.manifest.kind == "detector"
+        }
+        self.generators = {
+            published.manifest.name: ServedGenerator(
+                Generator(published, device, threads), published.metrics(), Turnstile(sampling)
+            )
+            for published in artifacts
+            if published.manifest.kind == "generator"
+        }
+
+    def detector(self, name: str | None) -> ServedDetector:
+        """Return the detector called `name`, or the default one; UnknownModelError if there is none."""
+        manifests = [served.manifest for served in self.detectors.values()]
+        return _named(self.detectors, name or defaults.model_name("detector", manifests), "detector")
+
+    def generator(self, name: str | None) -> ServedGenerator:
+        """Return the generator called `name`, or the default one; UnknownModelError if there is none."""
+        manifests = [served.manifest for served in self.generators.values()]
+        return _named(self.generators, name or defaults.model_name("generator", manifests), "generator")
+
+    def model(self, name: str) -> ServedDetector | ServedGenerator:
+        """Return the model called `name`, of whatever kind; UnknownModelError if there is none."""
+        return _named(self.models, name, "model")
+
+    @property
+    def models(self) -> dict[str, ServedDetector | ServedGenerator]:
+        """All models by name, detectors first."""
+        return {**self.detectors, **self.generators}
+
+
+def _serve_detector(published: Artifact, device: Device, threads: int, executor: ThreadPoolExecutor) -> ServedDetector:
+    detector = Detector(published, device, threads)
+    return ServedDetector(
+        detector, published.metrics(), Batcher(detector.score, executor), Batcher(detector.reconstruct, executor)
+    )
+
+
+def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:
+    if name not in known:
+        names = ", ".join(known) or "none, for none is served"
+        raise UnknownModelError(f"{kind} {name!r}: expected one of: {names}; see GET /models")
+    return known[name]

@@ -1,0 +1,225 @@
+"""The command `oddglyph`: score, sample, models, serve."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from service import artifact, batch, defaults, sinks, sources
+from service.artifact import Artifact
+from service.detector import DEFAULT_ALPHA, Detector
+from service.errors import OddglyphError
+from service.generator import MAX_SEED, Generator
+from service.runtime import MAX_BATCH, Device
+
+TABLE_ROWS = 50
+MAX_SAMPLES = 10_000
+INTERRUPTED = 130
+MODELS_DIR = defaults.models_dir()
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+ModelsDir = Annotated[
+    Path,
+    typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
+]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of the model; 0 for one per core.")]
+WhichDevice = Annotated[Device, typer.Option(help="Where to compute.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"oddglyph {version('oddglyph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tell whether small images look normal to a published model, how sure that is; or generate images."""
+
+
+@app.command()
+def score(
+    source: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[
+        Path | None, typer.Option(help="A file .csv, .jsonl or .parquet; standard output if absent.")
+    ] = None,
+    format_: Annotated[sinks.Format | None, typer.Option("--format", help="If not told by the name of --out.")] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Anomalies have a p-value of at most this.")
+    ] = DEFAULT_ALPHA,
+    fdr: Annotated[
+        bool,
+        typer.Option(
+            "--fdr",
+            help="Benjamini-Hochberg over all images: anomalies are those it rejects at level alpha, so that at most that "
+            "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
+        ),
+    ] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")] = False,
+    key: Annotated[str | None, typer.Option(help="Which array of an .npz.", show_default="the only one")] = None,
+    column: Annotated[str | None, typer.Option(help="Which column of a .parquet.", show_default="the only one")] = None,
+    device: WhichDevice = "auto",
+    threads: Threads = 0,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
+) -> None:
+    """Score images; one that cannot be read is a row with an error.
+
+    For example: oddglyph score digits/ --out scores.csv
+    """
+    choice, paths = sources.Choice(key, column), sources.find(source)
+    format_of_out = sinks.choose_format(out, format_)
+    sinks.check(out, paths)
+    sources.check(paths, choice)
+    detector = Detector(_load(model, "detector", models_dir), device, threads)
+    to_terminal = out is None and sys.stdout.isatty()
+    tally, started = batch.Tally(), time.monotonic()
+    with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
+        items = progress.track(sources.stream(paths, choice), description="images")
+        rows = batch.score(items, detector, alpha, invert=invert, batch_size=batch_size)
+        rows = tally.count(batch.control_fdr(rows, alpha) if fdr else rows)
+        if to_terminal and format_ is None:
+            _show(rows)
+        else:
+            sinks.write(rows, out, format_of_out)
+    rule = f"false discovery rate {alpha:g}" if fdr else f"p-value at most {alpha:g}"
+    rate = tally.images / (time.monotonic() - started)
+    stderr.print(
+        f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
+        f"images/s: {rate:,.0f}, model: {detector.manifest.name}, out: {out or 'standard output'}"
+    )
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="A file .png, all images in one grid, or .npy, an array [N, H, W, 3].")],
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Name or index of a class.", show_default="all in turn")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=MAX_SAMPLES, help="Number of images.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same images.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A generator from `oddglyph models`.", show_default="cifar10-cond, else the first"),
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    device: WhichDevice = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Generate images."""
+    sinks.check_pixels(out)
+    generator = Generator(_load(model, "generator", models_dir), device, threads)
+    sinks.write_pixels(generator.sample(class_name, count, seed), out)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 3000,
+    models_dir: ModelsDir = MODELS_DIR,
+    device: WhichDevice = "auto",
+) -> None:
+    """Serve the published models over HTTP, until interrupted."""
+    settings = {"ODDGLYPH_MODELS": str(models_dir.resolve()), "ODDGLYPH_DEVICE": device}
+    options = ["--working-dir", str(Path(__file__).parents[1]), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "bentoml", "serve", "service.api:Oddglyph", *options]
+    os.execve(sys.executable, command, os.environ | settings)  # noqa: S606 (no shell is wanted)
+
+
+@app.command()
+def models(
+    models_dir: ModelsDir = MODELS_DIR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metrics.")] = False,
+) -> None:
+    """List the published models."""
+    published = [artifact.load(path) for path in artifact.find(models_dir)]
+    descriptions = [_describe(model) for model in published]
+    if as_json:
+        typer.echo(json.dumps(descriptions, indent=2))
+        return
+    table = Table("name", "kind", "summary", "MB", "calibrated on", "AUROC", box=None)
+    for model in descriptions:
+        auroc = next((f"{metric['value']:.4f}" for metric in model["metrics"] if metric["name"] == "auroc.score"), "")
+        megabytes = f"{model['bytes'] / 1e6:.1f}"
+        table.add_row(
+            model["name"], model["kind"], model["summary"], megabytes, str(model["calibration_size"] or ""), auroc
+        )
+    stdout.print(table)
+
+
+def _load(name: str | None, kind: Literal["detector", "generator"], models_dir: Path) -> Artifact:
+    manifests = map(artifact.read_manifest, artifact.find(models_dir))
+    return artifact.load_named(models_dir, name or defaults.model_name(kind, manifests))
+
+
+def _describe(published: Artifact) -> dict[str, Any]:
+    manifest = published.manifest
+    calibration = len(Detector(published, "cpu").calibration) if manifest.kind == "detector" else None
+    return {
+        **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names"}),
+        "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
+        "calibration_size": calibration,
+        "metrics": published.metrics(),
+    }
+
+
+def _progress(*, disable: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), disable=disable)
+
+
+def _show(rows: Iterator[sinks.Row]) -> None:
+    """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
+    table = Table(*sinks.COLUMNS, box=None)
+    for row in islice(rows, TABLE_ROWS):
+        figures = [
+            f"{value:.4g}" if value is not None else "" for value in (row.l_con, row.latent, row.score, row.p_value)
+        ]
+        verdict = {True: "yes", False: "no", None: ""}[row.is_anomaly]
+        table.add_row(Text(row.id), *figures, verdict, Text(row.error or ""), style="red" if row.is_anomaly else None)
+    rest = sum(1 for _ in rows)
+    stdout.print(table)
+    if rest:
+        stdout.print(f"... and {rest:,} more; give --out FILE to keep all, or --format csv to print all")
+
+
+def main() -> None:
+    """Run the command; what goes wrong for a user is one sentence and exit status 1."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+    try:
+        app()
+    except OddglyphError as error:
+        stderr.print(f"oddglyph: error: {error}")
+        sys.exit(1)
+    except SystemExit as status:
+        if status.code == INTERRUPTED:
+            stderr.print("oddglyph: interrupted; nothing was written")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from service import artifact, images
+from service.detector import Detector
+from service.errors import ArtifactError
+from training import cli, publish
+from training.errors import PublishError, RunError
+from training.export import PARITY_BATCHES, PARITY_TOLERANCE, export
+from training.runs import Run
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, finished_run: Path) -> Path:
+    """A models folder with the artifact "digits-low", published from the toy run."""
+    folder = tmp_path_factory.mktemp("models")
+    result = CliRunner().invoke(cli.app, ["publish", str(finished_run), "--models-dir", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published(models: Path) -> artifact.Artifact:
+    return artifact.load_named(models, "digits-low")
+
+
+def test_the_artifact_holds_what_the_contract_says(published: artifact.Artifact):
+    expected = {
+        "calibration.npz",
+        "curves.png",
+        "detector.onnx",
+        "encoder.onnx",
+        "golden.npz",
+        "metrics.json",
+        "samples.png",
+    }
+    assert published.manifest.files.keys() == expected | {"scores.png"}
+    assert published.manifest.normal_classes == ("low",)
+    assert published.manifest.recipe["epochs"] == 6
+    assert published.manifest.parity.relative_difference.keys() == set(PARITY_BATCHES)
+    assert max(published.manifest.parity.relative_difference.values()) <= PARITY_TOLERANCE
+
+
+def test_calibration_images_were_held_out_and_their_scores_are_sorted(published: artifact.Artifact):
+    with np.load(published.file("calibration.npz")) as arrays:
+        assert len(arrays["score"]) == 40  # 20 % of 200
+        assert np.all(np.diff(arrays["score"]) >= 0)
+
+
+def test_the_parts_of_the_score_are_standardised_on_held_out_normal_images(published: artifact.Artifact):
+    scores = np.load(published.file("calibration.npz"))["score"]
+    assert abs(np.median(scores)) < 3
+    assert 1 < np.std(scores) < 6
+
+
+def test_any_onnx_runtime_reproduces_the_score_from_pixels_alone(
+    published: artifact.Artifact, digits: dict[str, np.ndarray]
+):
+    pixels = images.fit(digits["x_test"][:5], 32)
+    session = onnxruntime.InferenceSession(published.file("detector.onnx"))
+    reconstruction, l_con, _, score = session.run(None, {"pixels": pixels})
+    assert np.array_equal(score, Detector(published).score(pixels).score)
+    assert reconstruction.dtype == np.uint8
+    by_hand = np.abs(pixels - reconstruction.astype(float)).mean(axis=(1, 2)) / 255
+    np.testing.assert_allclose(l_con, by_hand, atol=1 / 255)
+
+
+def test_scores_do_not_depend_on_batch_mates(published: artifact.Artifact, digits: dict[str, np.ndarray]):
+    pixels = images.fit(digits["x_test"], 32)
+    detector = Detector(published)
+    together = detector.score(pixels).score
+    alone = np.concatenate([detector.score(pixels[[k]]).score for k in range(20)])
+    np.testing.assert_allclose(together[:20], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_metrics_say_what_they_were_computed_from(published: artifact.Artifact):
+    metrics = {(metric["name"], metric["split"]): metric for metric in published.metrics()}
+    auroc = metrics["auroc.score", "test"]
+    assert auroc["samples"] == 200
+    assert 0 < auroc["deviation"] < 0.1
+    assert 0.5 < auroc["value"] <= 1
+    assert metrics["l_con", "held-out training images, normal"]["samples"] == 40
+
+
+def test_evaluate_repeats_the_published_metrics(models: Path, published: artifact.Artifact):
+    result = CliRunner().invoke(cli.app, ["evaluate", "digits-low", "--models-dir", str(models)])
+    assert result.exit_code == 0, result.output
+    for metric in published.metrics():
+        assert f"{metric['value']:.4f}" in result.output
+
+
+def test_report_shows_every_model(models: Path, tmp_path: Path):
+    result = CliRunner().invoke(cli.app, ["report", "--models-dir", str(models), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>digits-low</td>" in page
+    assert page.count("data:image/png;base64") == 3
+    assert "| digits-low |" in (tmp_path / "report.md").read_text()
+
+
+def test_publishing_again_needs_replace(models: Path, finished_run: Path):
+    before = (models / "digits-low" / "manifest.json").read_bytes()
+    with pytest.raises(PublishError, match="--replace"):
+        publish.publish(Run(finished_run), models, Path(), "digits-low")
+    assert (models / "digits-low" / "manifest.json").read_bytes() == before
+    publish.publish(Run(finished_run), models, Path(), "digits-low", replace=True)
+    assert [path.name for path in models.iterdir()] == ["digits-low"]
+
+
+def test_a_failed_publication_leaves_nothing(tmp_path: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.export.PARITY_TOLERANCE", -1.0)
+    with pytest.raises(PublishError, match="expected ONNX Runtime to repeat torch"):
+        publish.publish(Run(finished_run), tmp_path, Path(), "digits-low")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path: Path, finished_run: Path):
+    with pytest.raises(RunError, match="expected a run folder"):
+        publish.publish(Run(tmp_path), tmp_path, Path(), "x")
+    with pytest.raises(PublishError, match="expected lower-case words"):
+        publish.publish(Run(finished_run), tmp_path, Path(), "../x")
+
+
+def test_another_module_than_the_exported_one_fails_parity(tmp_path: Path):
+    class Noisy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + random.random()  # a constant in the exported graph
+
+    with pytest.raises(PublishError, match="relative difference"):
+        export(Noisy(), {"x": np.zeros((64, 2), np.float32)}, ("y",), tmp_path / "noisy.onnx")
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "calibration.npz", "golden.npz", "metrics.json"])
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_tampered_artifact_is_refused_by_name(tmp_path: Path, published: artifact.Artifact, name: str, damage: str):
+    copy = tmp_path / published.path.name
+    copy.mkdir()
+    for file in published.path.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    if damage == "missing":
+        (copy / name).unlink()
+    else:
+        (copy / name).write_bytes((copy / name).read_bytes()[:-1] + b"!")
+    with pytest.raises(ArtifactError, match=name):
+        artifact.load(copy)
+
+
+def test_a_manifest_that_was_edited_along_with_the_weights_still_fails_its_golden_outputs(
+    tmp_path: Path, published: artifact.Artifact
+):
+    copy = tmp_path / published.path.name
+    copy.mkdir()
+    for file in published.path.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    golden = dict(np.load(copy / "golden.npz"))
+    golden["out_score"] = golden["out_score"] + 1
+    np.savez(copy / "golden.npz", **golden)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["golden.npz"] = artifact.sha256_of(copy / "golden.npz")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="repeat its published outputs, score differs"):
+        Detector(artifact.load(copy))

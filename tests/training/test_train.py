@@ -1,0 +1,113 @@
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from service.errors import OddglyphError
+from tests.training.conftest import REPOSITORY, Fit, fit_command
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    contents = torch.load(run / "checkpoint.pt", weights_only=True)
+    return contents["learner"]["autoencoder"] | contents["learner"]["discriminator"]
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_all_that_a_person_wants_to_see(finished_run: Path):
+    names = {path.name.split(".")[0] for path in finished_run.iterdir()}
+    assert names == {"run", "checkpoint", "metrics", "curves", "reconstructions", "events"}
+    lines = history(finished_run)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["val_l_con"] < 0.5 * lines[0]["val_l_con"]
+
+
+def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(
+    tmp_path: Path, finished_run: Path, digits_npz: Path, fit: Fit
+):
+    out = tmp_path / "killed"
+    process = subprocess.Popen(fit_command(digits_npz, out), cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while not (out / "checkpoint.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 1 <= len(history(out)) < 6
+    assert fit(out, "--resume").exit_code == 0
+    assert history(out) == history(finished_run)
+    resumed, uninterrupted = weights(out), weights(finished_run)
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
+
+
+def test_two_processes_give_the_result_of_one(tmp_path: Path, finished_run: Path, digits_npz: Path):
+    command = fit_command(digits_npz, tmp_path / "two", processes=2)
+    completed = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    for together, alone in zip(history(tmp_path / "two"), history(finished_run), strict=True):
+        assert together == pytest.approx(alone, rel=1e-3)
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+
+
+def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fit: Fit):
+    fit(tmp_path / "other", "--seed", "1", "--set", "epochs=1")
+    assert history(tmp_path / "other")[0] != history(finished_run)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [((), "expected no such run yet"), (("--resume", "--set", "learning_rate=0.1"), "another recipe")],
+)
+def test_a_run_is_neither_overwritten_nor_continued_as_another(
+    finished_run: Path, fit: Fit, options: tuple[str, ...], says: str
+):
+    before = {path: path.read_bytes() for path in finished_run.iterdir()}
+    assert says in sentence(fit(finished_run, *options).exception)
+    assert {path: path.read_bytes() for path in finished_run.iterdir()} == before
+
+
+def test_nan_stops_the_run_before_it_can_spoil_a_checkpoint(tmp_path: Path, fit: Fit):
+    result = fit(tmp_path / "run", "--set", "learning_rate=1e30")
+    assert "expected finite losses" in sentence(result.exception)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_collapse_stops_the_run(tmp_path: Path, fit: Fit):
+    result = fit(tmp_path / "flat", "--set", "learning_rate=1e-9", "--set", "epochs=1")
+    assert "expected reconstructions that differ" in sentence(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--normal-class", "none"), "expected one of: high, low"),
+        (("--data", "nonesuch"), "nonesuch"),
+        (("--set", "epochs=0"), "epochs"),
+        (("--device", "mps"), "mps"),
+    ],
+)
+def test_bad_requests_get_one_sentence_and_leave_nothing(tmp_path: Path, fit: Fit, options: tuple[str, ...], says: str):
+    assert says in sentence(fit(tmp_path / "bad", *options).exception)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_an_error_is_one_line_and_exit_status_1_without_a_traceback(tmp_path: Path, digits_npz: Path):
+    command = fit_command(digits_npz, tmp_path / "bad", "--normal-class", "none")
+    completed = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 1
+    assert (
+        completed.stderr == "oddglyph-train: error: class 'none': expected one of: high, low, or an index; choose one\n"
+    )
+
+
+def sentence(error: BaseException | None) -> str:
+    assert isinstance(error, OddglyphError)
+    assert "\n" not in str(error)
+    return str(error)
