@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
+from service.generator import Generator
 from training import data, recipes, runs
 from training import evaluate as evaluation
 from training import judge as judging
@@ -19,9 +20,9 @@ from training import publish as publishing
 from training import report as reporting
 from training import suite as suites
 from training.errors import RecipeError
-from training.features import NetworkName
+from training.features import NetworkName, PublishedClassifier
 from training.judge import SAMPLES, Judge
-from training.publish_classifier import publish_classifier
+from training.publish_classifier import accuracy_metrics, publish_classifier
 from training.publish_generator import publish_generator
 from training.train import Device, Job, train
 
@@ -34,6 +35,9 @@ Networks = Annotated[
     list[NetworkName], typer.Option("--network", help="Generators: a network that measures; give several if you like.")
 ]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
+InceptionWeights = Annotated[
+    Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
+]
 DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
 NETWORKS: list[NetworkName] = ["lite0", "cifar-net"]
 
@@ -101,6 +105,7 @@ def publish(
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
     networks: Networks = NETWORKS,
     samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
     finished = runs.Run(run)
@@ -109,7 +114,7 @@ def publish(
     if family == "classifier":
         published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
     elif family == "gan":
-        measure = _judge(networks, models_dir, data_root, samples).measure
+        measure = _judge(request.data, networks, models_dir, data_root, samples, inception_weights).measure
         name = name or f"{request.data}-{recipe}"
         published = publish_generator(finished, models_dir, name, measure, replace=replace)
     else:
@@ -124,12 +129,25 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
 ) -> None:
     """Measure MODEL again on its data set, by running its ONNX file."""
     loaded = artifact.load_named(models_dir, model)
-    manifest, detector = loaded.manifest, Detector(loaded, "cpu")
-    data_set, normal = publishing.data_of(manifest.provenance, manifest.normal_classes, manifest.image_size, data_root)
-    _show(evaluation.table(evaluation.detection_metrics(detector, data_set, normal)))
+    manifest = loaded.manifest
+    if manifest.kind == "detector":
+        detector = Detector(loaded, "cpu")
+        source, size = manifest.provenance, manifest.image_size
+        data_set, normal = publishing.data_of(source, manifest.normal_classes, size, data_root)
+        metrics = evaluation.detection_metrics(detector, data_set, normal)
+    elif manifest.kind == "generator":
+        judge = _judge(manifest.provenance.data, networks, models_dir, data_root, samples, inception_weights)
+        metrics = judge.measure(Generator(loaded, "cpu"))
+    else:
+        data_set = data.load_colour(manifest.provenance.data, data_root)
+        metrics = accuracy_metrics(PublishedClassifier(loaded), data_set)
+    _show(evaluation.table(metrics))
 
 
 @app.command()
@@ -153,13 +171,14 @@ def suite(
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     networks: Networks = NETWORKS,
     samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
 ) -> None:
     """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
     scale = {"epochs": epochs, "width": width, "images": images}
     wanted = suites.Suite(name, [f"{field}={value}" for field, value in scale.items() if value is not None], seeds)
-    judge = _judge(networks, models_dir, data_root, samples)
+    judge = _judge(wanted.data, networks, models_dir, data_root, samples, inception_weights)
     models = suites.run(wanted, out, data_root, device, judge.measure)
     console.print(f"report {reporting.write(models, out)}")
 
@@ -173,8 +192,16 @@ def main() -> None:
         sys.exit(1)
 
 
-def _judge(networks: Sequence[NetworkName], models_dir: Path, data_root: Path, samples: int) -> Judge:
-    return judging.make(data.load_colour("cifar10", data_root), networks, models_dir, samples)
+def _judge(
+    data_name: str,
+    networks: Sequence[NetworkName],
+    models_dir: Path,
+    data_root: Path,
+    samples: int,
+    inception_weights: Path | None,
+) -> Judge:
+    data_set = data.load_colour(data_name, data_root)
+    return judging.make(data_set, networks, models_dir, samples, inception_weights)
 
 
 def _show(figures: Sequence[Mapping[str, Any]]) -> None:

@@ -45,6 +45,7 @@ class Network(Protocol):
     """A fixed network: uint8 pixels [N, H, W, 3] to Features."""
 
     name: str
+    class_names: tuple[str, ...]  # of the logits, where they are known
 
     def __call__(self, pixels: Pixels) -> Features:
         """Return what the network makes of `pixels`."""
@@ -56,6 +57,7 @@ class TorchNetwork:
 
     def __init__(self, name: str, module: nn.Module, device: torch.device) -> None:
         self.name = name
+        self.class_names: tuple[str, ...] = ()
         self._module = module.eval().to(device)
         self._device = device
 
@@ -73,6 +75,7 @@ class PublishedClassifier:
     def __init__(self, loaded: Artifact) -> None:
         graph = loaded.manifest.graphs["classifier"]
         self.name = loaded.manifest.name
+        self.class_names = loaded.manifest.class_names
         self._model = OnnxModel(loaded.file(graph.file), graph)
         verify_golden(self._model, loaded.file("golden.npz"))
 

@@ -13,7 +13,7 @@ from training import embedding, features, metrics
 from training.data import DataSet, Labels, Split
 from training.errors import MetricError
 from training.evaluate import Metric
-from training.features import CIFAR_NET, Features, Floats, Network, NetworkName
+from training.features import Features, Floats, Network, NetworkName
 
 SAMPLES = 10_000
 SEED = 0
@@ -46,26 +46,27 @@ class Judge:
     references: Sequence[Reference]
     embedder: Network
 
-    def measure(self, generator: Generator, path: Path, seed: int = SEED) -> list[Metric]:
-        """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`.
+    def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
+        """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
 
-        A conditional generator is asked for every class in turn; if one of the networks is cifar-net, so is how often
-        it sees the class that was asked for.
+        A conditional generator is asked for every class in turn, and a network that knows these classes tells how often
+        it sees the one that was asked for.
         """
-        pixels = generator.sample(None, len(self.test), seed)
+        pixels = generator.sample(None, len(self.test), SEED)
         found = []
         for reference in self.references:
             seen = reference.network(pixels)
             found += compare(reference.network.name, reference.test, seen, self.data, GENERATED_SPLIT)
-            if generator.is_conditional and reference.network.name == CIFAR_NET:
+            if generator.is_conditional and reference.network.class_names == generator.class_names:
                 asked = np.arange(len(pixels)) % len(generator.class_names)
                 found += agreement(CLASS_AGREEMENT, seen.logits, asked, generator.class_names, self.data, "generated")
-        found.append(self._embed(pixels, path / EMBEDDING))
+        found.append(self._overlap(pixels, path))
         return found + [metric for reference in self.references for metric in reference.gate]
 
-    def _embed(self, pixels: Pixels, path: Path) -> Metric:
+    def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
         real, generated = (self.embedder(part[: embedding.IMAGES]).features for part in (self.test, pixels))
-        embedding.write(real, generated, self.embedder.name, path)
+        if path:
+            embedding.write(real, generated, self.embedder.name, path / EMBEDDING)
         accuracy, count = metrics.two_sample_accuracy(real, generated), len(real) + len(generated)
         name = metric_name("two_sample_accuracy", self.embedder.name)
         return Metric(name, accuracy, _error(accuracy, count), count, 1, self.data, GENERATED_SPLIT, "scikit-learn")

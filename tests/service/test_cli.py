@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 from scipy.stats import false_discovery_control
-from service.generator import Generator
 
 from service import artifact, cli, images
 from service.detector import Detector
+from service.generator import Generator
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service.cli"]

@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
+from service import artifact
+from service.generator import Generator
+from tests import artifacts
 from training import features, judge
 from training.data import DataSet
 from training.errors import MetricError
 from training.features import Features
+from training.judge import Judge, Reference
 
 
 class Means:
     """A network that sees the mean of every 8 x 8 block of an image in each colour."""
 
     name = "lite0"
+    class_names = ()
 
     def __call__(self, pixels: np.ndarray) -> Features:
         means = pixels.reshape(len(pixels), 4, 8, 4, 8, 3).mean(axis=(2, 4)).reshape(len(pixels), 48)
@@ -89,3 +94,39 @@ def test_a_network_that_cannot_be_had_is_refused_with_those_that_can(tmp_path: P
 def test_more_samples_than_a_split_holds_are_refused(photos: DataSet):
     with pytest.raises(MetricError, match="expected 2 to 150, the images of a split, got 151"):
         judge.make(photos, ["lite0"], Path("models"), samples=151)
+
+
+class Colours:
+    """A network that knows the classes of the artifacts' generator by their colour."""
+
+    name = "cifar-net"
+    class_names = artifacts.CLASS_NAMES
+
+    def __call__(self, pixels: np.ndarray) -> Features:
+        colours = pixels.mean(axis=(1, 2)).astype(np.float32)
+        return Features(colours, colours)
+
+
+@pytest.fixture
+def a_judge(photos: DataSet) -> Judge:
+    seen = Colours()(photos.test.pixels)
+    gate = judge.compare("cifar-net", seen, Colours()(photos.train.pixels), "cifar10", judge.GATE_SPLIT)
+    return Judge("cifar10", photos.test.pixels, [Reference(Colours(), seen, gate)], Means())
+
+
+def test_a_generator_is_measured_beside_its_gate_and_asked_for_every_class(a_judge: Judge, tmp_path: Path):
+    path = artifacts.write_generator(tmp_path / "colours")
+    metrics = a_judge.measure(Generator(artifact.load(path), "cpu"))
+    generated = named([metric for metric in metrics if metric.split != judge.GATE_SPLIT])
+    gate = named([metric for metric in metrics if metric.split == judge.GATE_SPLIT])
+    assert generated["class_agreement"] == generated["class_agreement.cat"] == 1
+    assert generated["two_sample_accuracy.lite0"] > 0.95
+    assert generated["frechet_distance.cifar-net"] > gate["frechet_distance.cifar-net"] > 0
+    assert {metric.samples for metric in metrics if metric.name.endswith("cifar-net")} == {150}
+
+
+def test_class_agreement_is_not_asked_of_a_generator_without_classes(a_judge: Judge, tmp_path: Path):
+    path = artifacts.write_generator(tmp_path / "plain", conditional=False)
+    metrics = a_judge.measure(Generator(artifact.load(path), "cpu"), tmp_path)
+    assert not [metric.name for metric in metrics if metric.name.startswith("class_agreement")]
+    assert (tmp_path / "embedding.png").exists()
