@@ -13,14 +13,14 @@ from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
 from service.generator import Generator
-from training import data, recipes, runs
+from training import data, features, recipes, runs
 from training import evaluate as evaluation
 from training import judge as judging
 from training import publish as publishing
 from training import report as reporting
 from training import suite as suites
 from training.errors import RecipeError
-from training.features import NetworkName, PublishedClassifier
+from training.features import PublishedClassifier
 from training.judge import SAMPLES, Judge
 from training.publish_classifier import accuracy_metrics, publish_classifier
 from training.publish_generator import publish_generator
@@ -32,14 +32,14 @@ console = Console()
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
 Networks = Annotated[
-    list[NetworkName], typer.Option("--network", help="Generators: a network that measures; give several if you like.")
+    list[str], typer.Option("--network", help=f"Generators: {', '.join(features.NETWORKS)}; give several if you like.")
 ]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
 InceptionWeights = Annotated[
     Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
 ]
 DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
-NETWORKS: list[NetworkName] = ["lite0", "cifar-net"]
+NETWORKS = ["lite0", "cifar-net"]
 
 
 @app.command("list")
@@ -194,7 +194,7 @@ def main() -> None:
 
 def _judge(
     data_name: str,
-    networks: Sequence[NetworkName],
+    networks: Sequence[str],
     models_dir: Path,
     data_root: Path,
     samples: int,

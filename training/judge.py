@@ -13,7 +13,7 @@ from training import embedding, features, metrics
 from training.data import DataSet, Labels, Split
 from training.errors import MetricError
 from training.evaluate import Metric
-from training.features import Features, Floats, Network, NetworkName
+from training.features import Features, Floats, Network
 
 SAMPLES = 10_000
 SEED = 0
@@ -74,7 +74,7 @@ class Judge:
 
 def make(
     data_set: DataSet,
-    networks: Sequence[NetworkName],
+    networks: Sequence[str],
     models_dir: Path,
     samples: int = SAMPLES,
     inception_weights: Path | None = None,

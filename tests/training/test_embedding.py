@@ -24,5 +24,5 @@ def test_points_are_the_same_again_and_clusters_stay_apart(method, clusters: tup
 
 def test_both_embeddings_stand_side_by_side(clusters: tuple[np.ndarray, np.ndarray], tmp_path: Path):
     embedding.write(*clusters, "lite0", tmp_path / "embedding.png")
-    width, height = Image.open(tmp_path / "embedding.png").size
-    assert width > 1.8 * height
+    with Image.open(tmp_path / "embedding.png") as picture:
+        assert picture.width > 1.8 * picture.height
