@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from service.generator import Generator as ServedGenerator
 from torch import Tensor, nn
 
 from service import artifact, images
 from service.artifact import Artifact, Manifest
+from service.generator import Generator as ServedGenerator
 from service.runtime import OnnxModel
 from training import publish
 from training.errors import PublishError
 from training.evaluate import Metric, table
-from training.export import Arrays, Exported, export, joint_parity
+from training.export import Arrays, export
 from training.gan import build_generator
 from training.gan_networks import Generator
 from training.publish import Finished
@@ -75,7 +75,8 @@ def write_generator(path: Path, finished: Finished) -> Manifest:
     model = OnnxModel(path / "generator.onnx", exported.graph, "cpu")
     picture = images.grid(model(**picture_inputs(recipe, classes))["pixels"], classes).repeat(2, 0).repeat(2, 1)
     (path / "samples.png").write_bytes(images.encode_png(picture))
-    return _manifest(path, finished, exported)
+    summary = f"{recipe.name} on {finished.request.data}, {recipe.epochs} epochs; {recipe.summary}"
+    return publish.manifest(path, finished, "generator", summary, {"generator": exported})
 
 
 def example_inputs(recipe: GanRecipe, classes: int, count: int = PARITY_EXAMPLES, seed: int = 0) -> Arrays:
@@ -87,22 +88,3 @@ def example_inputs(recipe: GanRecipe, classes: int, count: int = PARITY_EXAMPLES
 def picture_inputs(recipe: GanRecipe, classes: int) -> Arrays:
     """Return inputs for the picture of a model: a column for each class."""
     return example_inputs(recipe, classes, PICTURED_PER_CLASS * classes, seed=1)
-
-
-def _manifest(path: Path, finished: Finished, exported: Exported) -> Manifest:
-    request, recipe = finished.request, finished.recipe
-    return Manifest(
-        schema_version=1,
-        name=path.name,
-        kind="generator",
-        summary=f"{recipe.name} on {request.data}, {recipe.epochs} epochs; {recipe.summary}",
-        image_size=recipe.image_size,
-        channels=3,
-        class_names=request.class_names,
-        normal_classes=(),
-        graphs={"generator": exported.graph},
-        recipe=recipe.model_dump(mode="json"),
-        provenance=publish.provenance(request, finished.seconds),
-        parity=joint_parity([exported]),
-        files=publish.hashes(path),
-    )
