@@ -65,7 +65,8 @@ def _sentence(error: Any) -> str:
         return f"body: expected JSON, got something else ({error['ctx']['error']} at {where}); see /docs.json"
     if "UploadFile" in error["msg"]:
         return f"{where}: expected a file, got {_short(error['input'])}; for example: curl -F images=@digit.png"
-    expected = str(error["msg"]).replace("Input should be", "expected")
+    message = str(error["msg"])
+    expected = message.replace("Input should be", "expected") if "Input should be" in message else f"expected {message}"
     return f"{where}: {expected}, got {_short(error['input'])}; see /docs.json"
 
 

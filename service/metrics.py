@@ -39,7 +39,7 @@ class RequestMetrics:
         try:
             await self.app(scope, receive, watch)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path", "") or "unmatched"
             REQUESTS.labels(route, status).inc()
             SECONDS.labels(route).observe(time.perf_counter() - start)
 

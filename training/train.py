@@ -167,7 +167,7 @@ def device_name(device: torch.device) -> str:
 def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
     labels = data_set.indices(job.normal_classes)
     return Request(
-        recipe=job.recipe.model_dump(),
+        recipe=job.recipe.model_dump(mode="json"),
         data=job.data,
         data_sha256=data_set.sha256(),
         class_names=data_set.class_names,

@@ -1,25 +1,49 @@
+import numpy as np
 import pytest
 from artifacts import write_detector, write_generator
 from containers import COUNT
+from servers import serving
 
-from service import images
+from service.images import encode_png
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory, digits):
+def zeros(digits):
+    return digits["x_train"][digits["y_train"] == 0]
+
+
+@pytest.fixture(scope="session")
+def linear_models(tmp_path_factory, zeros, digits):
+    """A folder of small models: two detectors, mnist-0 being the default, and two generators, colours being it."""
     folder = tmp_path_factory.mktemp("models")
-    for digit in (0, 1):
-        write_detector(folder / f"mnist-{digit}", digits["x_train"][digits["y_train"] == digit])
+    write_detector(folder / "mnist-0", zeros)
+    write_detector(folder / "mnist-1", digits["x_train"][digits["y_train"] == 1])
     write_generator(folder / "colours")
+    write_generator(folder / "black-and-white", conditional=False)
     return folder
 
 
+@pytest.fixture(scope="session")
+def client(tmp_path_factory, linear_models):
+    """A client of the service, started as a user would, on `linear_models`."""
+    with serving(tmp_path_factory.mktemp("bentoml"), ODDGLYPH_MODELS=str(linear_models)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def pngs(digits):
+    """Five test zeros and five other digits as PNG files."""
+    zeros = digits["x_test"][digits["y_test"] == 0][:5]
+    others = digits["x_test"][digits["y_test"] > 0][:5]
+    return [encode_png(image) for image in np.concatenate([zeros, others])]
+
+
 @pytest.fixture
-def pngs(tmp_path, digits):
+def png_folder(tmp_path, digits):
     """Twenty digits in a folder, beside one file that is no image."""
     (tmp_path / "digits").mkdir()
     for number, image in enumerate(digits["x_test"][:20]):
-        (tmp_path / "digits" / f"{number:02}.png").write_bytes(images.encode_png(image))
+        (tmp_path / "digits" / f"{number:02}.png").write_bytes(encode_png(image))
     (tmp_path / "digits" / "99.png").write_bytes(b"no image")
     return tmp_path / "digits"
 

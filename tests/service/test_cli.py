@@ -20,9 +20,9 @@ COMMAND = [sys.executable, "-m", "service.cli"]
 
 
 @pytest.fixture
-def oddglyph(models, tmp_path, monkeypatch, capsys):
+def oddglyph(linear_models, tmp_path, monkeypatch, capsys):
     """Runs the command in this process and in tmp_path; returns (exit status, standard output, standard error)."""
-    monkeypatch.setenv("ODDGLYPH_MODELS", str(models))
+    monkeypatch.setenv("ODDGLYPH_MODELS", str(linear_models))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
 
@@ -43,12 +43,12 @@ def in_csv(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_scores_are_those_of_the_detector(oddglyph, pngs, models, digits):
-    status, out, err = oddglyph("score", str(pngs), "--batch-size", "7")
+def test_scores_are_those_of_the_detector(oddglyph, png_folder, linear_models, digits):
+    status, out, err = oddglyph("score", str(png_folder), "--batch-size", "7")
     rows = in_csv(out)
     assert status == 0
-    assert [row["id"] for row in rows] == [str(path) for path in sorted(pngs.iterdir())]
-    detector = Detector(artifact.load(models / "mnist-0"), "cpu")
+    assert [row["id"] for row in rows] == [str(path) for path in sorted(png_folder.iterdir())]
+    detector = Detector(artifact.load(linear_models / "mnist-0"), "cpu")
     scores = detector.score(images.fit(digits["x_test"][:20], detector.image_size))
     for name in ("l_con", "latent", "score", "p_value"):
         np.testing.assert_allclose([float(row[name]) for row in rows[:20]], getattr(scores, name), rtol=1e-5)
@@ -60,9 +60,9 @@ def test_scores_are_those_of_the_detector(oddglyph, pngs, models, digits):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_file_holds_what_standard_output_would(suffix, oddglyph, pngs, tmp_path):
-    _, expected, _ = oddglyph("score", str(pngs))
-    status, out, err = oddglyph("score", str(pngs), "--out", f"scores.{suffix}")
+def test_file_holds_what_standard_output_would(suffix, oddglyph, png_folder, tmp_path):
+    _, expected, _ = oddglyph("score", str(png_folder))
+    status, out, err = oddglyph("score", str(png_folder), "--out", f"scores.{suffix}")
     assert (status, out) == (0, "")
     assert f"out: scores.{suffix}\n" in err
     assert {path.name for path in tmp_path.iterdir()} == {"digits", f"scores.{suffix}"}
@@ -79,18 +79,18 @@ def test_file_holds_what_standard_output_would(suffix, oddglyph, pngs, tmp_path)
         assert [np.float32(line["score"]) for line in lines[:20]] == [np.float32(row["score"]) for row in rows[:20]]
 
 
-def test_format_of_standard_output_can_be_chosen(oddglyph, pngs):
-    _, out, _ = oddglyph("score", str(pngs / "00.png"), "--format", "jsonl")
-    assert json.loads(out)["id"] == f"{pngs}/00.png"
+def test_format_of_standard_output_can_be_chosen(oddglyph, png_folder):
+    _, out, _ = oddglyph("score", str(png_folder / "00.png"), "--format", "jsonl")
+    assert json.loads(out)["id"] == f"{png_folder}/00.png"
 
 
-def test_sources_of_every_kind_may_be_mixed_and_score_alike(oddglyph, pngs, digits):
+def test_sources_of_every_kind_may_be_mixed_and_score_alike(oddglyph, png_folder, digits):
     np.save("digits.npy", digits["x_test"][:20])
-    _, out, _ = oddglyph("score", "digits.npy", str(pngs / "0*.png"), str(pngs / "10.png"))
+    _, out, _ = oddglyph("score", "digits.npy", str(png_folder / "0*.png"), str(png_folder / "10.png"))
     rows = in_csv(out)
     assert [row["id"] for row in rows] == [
         *(f"digits.npy[{number}]" for number in range(20)),
-        *(f"{pngs}/{number:02}.png" for number in range(11)),
+        *(f"{png_folder}/{number:02}.png" for number in range(11)),
     ]
     assert [row["score"] for row in rows[20:]] == [row["score"] for row in rows[:11]]
 
@@ -132,7 +132,7 @@ BAD = {
     "unknown model": (
         ["a.npy", "--model", "mnist-7"],
         1,
-        "model 'mnist-7': expected one of: colours, mnist-0, mnist-1;",
+        "model 'mnist-7': expected one of: black-and-white, colours, mnist-0, mnist-1;",
     ),
     "no models": (["a.npy", "--models-dir", "absent"], 1, "absent: expected a folder of published models"),
     "empty models": (["a.npy", "--models-dir", "."], 1, "none"),
@@ -174,23 +174,24 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(case, oddglyph, digi
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_models_are_listed_for_people_and_programs(oddglyph, models):
+def test_models_are_listed_for_people_and_programs(oddglyph, linear_models):
     status, out, _ = oddglyph("models")
     assert status == 0
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        ["black-and-white", "generator"],
         ["colours", "generator"],
         ["mnist-0", "detector"],
         ["mnist-1", "detector"],
     ]
     status, out, _ = oddglyph("models", "--json")
-    colours, zeros, _ = json.loads(out)
+    _, colours, zeros, _ = json.loads(out)
     assert (colours["calibration_size"], zeros["name"]) == (None, "mnist-0")
-    with np.load(models / "mnist-0" / "calibration.npz") as calibration:
+    with np.load(linear_models / "mnist-0" / "calibration.npz") as calibration:
         assert zeros["calibration_size"] == len(calibration["score"])
 
 
-def test_samples_are_those_of_the_generator_the_same_for_the_same_seed(oddglyph, models):
-    expected = Generator(artifact.load(models / "colours"), "cpu").sample("cat", 10, 7)
+def test_samples_are_those_of_the_generator_the_same_for_the_same_seed(oddglyph, linear_models):
+    expected = Generator(artifact.load(linear_models / "colours"), "cpu").sample("cat", 10, 7)
     for out in ("cats.npy", "cats.png", "again.png"):
         assert oddglyph("sample", "--class", "cat", "--count", "10", "--seed", "7", "--out", out) == (0, "", "")
     np.testing.assert_array_equal(np.load("cats.npy"), expected)

@@ -22,8 +22,8 @@ REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service.cli"]
 
 
-def environment(models):
-    return {**os.environ, "ODDGLYPH_MODELS": str(models), "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"}
+def environment(linear_models):
+    return {**os.environ, "ODDGLYPH_MODELS": str(linear_models), "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"}
 
 
 def test_needs_neither_training_nor_a_server():
@@ -33,20 +33,22 @@ def test_needs_neither_training_nor_a_server():
     assert run.stdout == "[]\n"
 
 
-def test_serve_answers_over_http_as_the_command_does(models, pngs):
+def test_serve_answers_over_http_as_the_command_does(linear_models, png_folder):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [*COMMAND, "serve", "--port", str(port), "--models-dir", str(models)]
-    process = subprocess.Popen(command, cwd=pngs, env=environment(models), stderr=subprocess.DEVNULL)
+    command = [*COMMAND, "serve", "--port", str(port), "--models-dir", str(linear_models)]
+    process = subprocess.Popen(command, cwd=png_folder, env=environment(linear_models), stderr=subprocess.DEVNULL)
     try:
         _wait_for(f"http://127.0.0.1:{port}/readyz")
-        files = [("images", (path.name, path.read_bytes())) for path in sorted(pngs.glob("[01]*.png"))]
+        files = [("images", (path.name, path.read_bytes())) for path in sorted(png_folder.glob("[01]*.png"))]
         answer = httpx.post(f"http://127.0.0.1:{port}/score", files=files, timeout=30).json()
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
     command = [*COMMAND, "score", "[01]*.png"]
-    run = subprocess.run(command, cwd=pngs, env=environment(models), capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        command, cwd=png_folder, env=environment(linear_models), capture_output=True, text=True, check=True
+    )
     for over_http, row in zip(answer["results"], csv.DictReader(io.StringIO(run.stdout)), strict=True):
         assert row["id"] == over_http["id"]
         assert row["is_anomaly"] == str(over_http["is_anomaly"]).lower()
@@ -74,11 +76,13 @@ def huge_npy(path):
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("fdr", [[], ["--fdr"]])
-def test_interrupted_run_leaves_nothing(sent, status, fdr, models, tmp_path):
+def test_interrupted_run_leaves_nothing(sent, status, fdr, linear_models, tmp_path):
     huge_npy(tmp_path / "huge.npy")
     (tmp_path / "out.csv").write_text("precious")
     command = [*COMMAND, "score", "huge.npy", "--out", "out.csv", *fdr]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment(models), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(linear_models), stderr=subprocess.PIPE, text=True
+    ) as process:
         deadline = time.monotonic() + 30
         while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -91,7 +95,7 @@ def test_interrupted_run_leaves_nothing(sent, status, fdr, models, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "precious"
 
 
-def test_full_disk_is_one_sentence_and_leaves_nothing(models, tmp_path, digits):
+def test_full_disk_is_one_sentence_and_leaves_nothing(linear_models, tmp_path, digits):
     np.save(tmp_path / "digits.npy", digits["x_test"])
     command = [*COMMAND, "score", "digits.npy", "--out", "out.csv"]
 
@@ -102,7 +106,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(models, tmp_path, digits):
     run = subprocess.run(
         command,
         cwd=tmp_path,
-        env=environment(models),
+        env=environment(linear_models),
         capture_output=True,
         text=True,
         check=False,
@@ -113,11 +117,11 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(models, tmp_path, digits):
     assert [path.name for path in tmp_path.iterdir()] == ["digits.npy"]
 
 
-def test_reader_that_has_seen_enough_ends_the_run_quietly(models, tmp_path):
+def test_reader_that_has_seen_enough_ends_the_run_quietly(linear_models, tmp_path):
     huge_npy(tmp_path / "huge.npy")
     command = [*COMMAND, "score", "huge.npy"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(models), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=tmp_path, env=environment(linear_models), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout.readline().startswith(b"id,")
         process.stdout.close()
@@ -125,11 +129,11 @@ def test_reader_that_has_seen_enough_ends_the_run_quietly(models, tmp_path):
         assert process.stderr.read() == b""
 
 
-def test_terminal_shows_a_table(models, pngs):
+def test_terminal_shows_a_table(linear_models, png_folder):
     master, slave = pty.openpty()
     command = [*COMMAND, "score", "digits/00.png", "digits/99.png"]
     process = subprocess.Popen(
-        command, cwd=pngs.parent, env=environment(models) | {"COLUMNS": "150"}, stdout=slave, stderr=slave
+        command, cwd=png_folder.parent, env=environment(linear_models) | {"COLUMNS": "150"}, stdout=slave, stderr=slave
     )
     os.close(slave)
     shown = b""

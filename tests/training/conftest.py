@@ -1,4 +1,3 @@
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,15 +5,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from fitting import fit_arguments
 from typer.testing import CliRunner
 
 from training import cli
 from training.data import DataSet, Split
 
-REPOSITORY = Path(__file__).parents[2]
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-TINY = ("widths=4,8,8", "latent_size=8", "epochs=6", "batch_size=8", "learning_rate=0.005")
-
 Fit = Callable[..., Result]
 
 
@@ -54,17 +51,6 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, fit: Fit) -> Path:
 @pytest.fixture(scope="session")
 def photos() -> DataSet:
     """Real CIFAR-10: 150 training and 150 test images [32, 32, 3], ten classes evenly."""
-    with np.load(REPOSITORY / "tests" / "data" / "cifar10-sample.npz") as arrays:
+    with np.load(Path(__file__).parents[1] / "data" / "cifar10-sample.npz") as arrays:
         splits = [Split(arrays[f"x_{part}"], arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test")]
     return DataSet("cifar10-sample", CLASS_NAMES, *splits)
-
-
-def fit_arguments(data: Path, out: Path, *options: str) -> list[str]:
-    settings = [part for change in TINY for part in ("--set", change)]
-    arguments = ["--normal-class", "low", "--data", str(data), "--device", "cpu", "--out", str(out)]
-    return ["fit", "shared-aae", *arguments, *settings, *options]
-
-
-def fit_command(data: Path, out: Path, *options: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    return [sys.executable, *launcher, "-m", "training.cli", *fit_arguments(data, out, *options)]

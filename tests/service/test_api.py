@@ -1,0 +1,103 @@
+"""How the service starts, or says why it does not; a bento is complete; nobody is told about it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from servers import REPOSITORY, environment, serving
+
+
+def run(*arguments, home, folder=REPOSITORY, **settings):
+    command = [sys.executable, *map(str, arguments)]
+    environ = environment(home, **settings)
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+
+def start(home, **settings):
+    return run("-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", "0", home=home, **settings)
+
+
+def tamper(folder, linear_models):
+    shutil.copytree(linear_models, folder)
+    with (folder / "colours" / "generator.onnx").open("ab") as file:
+        file.write(b"x")
+    return folder
+
+
+def test_a_damaged_model_stops_the_start_with_one_sentence(tmp_path, linear_models):
+    models = tamper(tmp_path / "models", linear_models)
+    result = start(tmp_path, ODDGLYPH_MODELS=str(models))
+    assert result.returncode == 1
+    sentence = f"oddglyph does not start: {models}/colours/generator.onnx: expected sha256 "
+    assert [line.startswith(sentence) for line in result.stderr.splitlines()] == [True]
+    assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"ODDGLYPH_MODELS": "no-such-folder"}, "no-such-folder: expected a folder of published models, found none"),
+        ({"ODDGLYPH_DEVICE": "tpu"}, "ODDGLYPH_DEVICE: expected one of auto, cpu, cuda, got 'tpu'"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path, settings, part):
+    result = start(tmp_path, **settings)
+    assert result.returncode == 1
+    assert [part in line for line in result.stderr.splitlines()] == [True]
+
+
+def test_a_bento_serves_from_an_empty_folder(tmp_path, linear_models):
+    project, home, empty = tmp_path / "project", tmp_path / "home", tmp_path / "empty"
+    home.mkdir()
+    empty.mkdir()
+    shutil.copytree(REPOSITORY / "service", project / "service")
+    shutil.copytree(linear_models, project / "models")
+    shutil.copy(REPOSITORY / "bentofile.yaml", project)
+    built = run("-m", "bentoml", "build", "--output", "tag", home=home, folder=project)
+    assert built.returncode == 0, built.stderr
+    shutil.rmtree(project)
+    with serving(home, built.stdout.strip().removeprefix("__tag__:"), folder=empty) as client:
+        names = [model["name"] for model in client.get("/models").json()["models"]]
+        assert names == ["mnist-0", "mnist-1", "black-and-white", "colours"]
+        assert client.post("/score/array", json={"images": [[[0] * 28] * 28]}).status_code == 200
+        assert "oddglyph" in client.get("/").text
+    assert not list(empty.iterdir())
+
+
+def test_a_bento_installs_what_the_package_installs():
+    bentofile = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert bentofile["python"]["packages"] == project["dependencies"]
+
+
+@pytest.mark.parametrize(("wish", "expected"), [({}, True), ({"BENTOML_DO_NOT_TRACK": "False"}, False)])
+def test_usage_reports_are_off_unless_asked_for(tmp_path, wish, expected):
+    code = """
+import json
+from bentoml._internal.utils.analytics.usage_stats import do_not_track
+do_not_track()  # as `bentoml serve` does before it imports the service
+import service.api
+print(json.dumps(do_not_track()))
+"""
+    result = run("-c", code, home=tmp_path, **wish)
+    assert json.loads(result.stdout) is expected
+
+
+def test_the_service_loads_and_scores_where_torch_cannot_be_imported(tmp_path, linear_models):
+    code = """
+import importlib, pathlib, pkgutil, sys
+for name in ("torch", "torchvision", "onnx", "lightning_fabric", "training"):
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError from here on
+import numpy, service
+for module in pkgutil.iter_modules(service.__path__):
+    importlib.import_module(f"service.{module.name}")
+from service import artifact, detector
+model = detector.Detector(artifact.load(pathlib.Path(sys.argv[1])), "cpu", 1)
+print(len(model.score(numpy.zeros((2, 32, 32), numpy.uint8)).p_value))
+"""
+    result = run("-c", code, linear_models / "mnist-0", home=tmp_path)
+    assert result.stdout == "2\n", result.stderr

@@ -1,0 +1,38 @@
+"""Every model that is shipped: it loads, repeats its golden outputs, keeps to its size, and does what its metrics say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from service import artifact, images
+from service.detector import Detector
+
+MODELS = Path(__file__).parents[1] / "models"
+MAX_BYTES = 20 * 2**20
+
+
+@pytest.mark.parametrize("path", artifact.find(MODELS), ids=lambda path: path.name)
+def test_a_shipped_model_is_whole_and_small(path: Path):
+    published = artifact.load(path)
+    assert sum(file.stat().st_size for file in path.iterdir()) <= MAX_BYTES
+    assert max(published.manifest.parity.relative_difference.values()) <= published.manifest.parity.tolerance
+    assert all({"value", "deviation", "samples", "split"} <= metric.keys() for metric in published.metrics())
+
+
+def test_the_default_model_tells_the_sample_s_zeros_from_the_rest(digits: dict[str, np.ndarray]):
+    scores = Detector(artifact.load(MODELS / "mnist-0")).score(images.fit(digits["x_test"], 32))
+    zeros = digits["y_test"] == 0
+    assert roc_auc_score(~zeros, scores.score) > 0.98
+    assert scores.l_con[zeros].mean() < 0.0294
+
+
+def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
+    from training import data  # noqa: PLC0415 (torch is not needed for the other tests)
+
+    test = data.load("mnist", data_root, 32).test
+    zeros, scores = test.labels == 0, Detector(artifact.load(MODELS / "mnist-0")).score(test.pixels)
+    assert roc_auc_score(~zeros, scores.score) >= 0.985
+    assert scores.l_con[zeros].mean() <= 0.0294
+    assert scores.is_anomaly(0.05)[zeros].mean() < 0.075
