@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -8,6 +13,7 @@ from training.errors import RecipeError, TrainingError
 from training.gan import ExponentialAverage, GanLearner
 from training.recipes import GanRecipe
 
+REPOSITORY = Path(__file__).parents[2]
 CLASSES, TOTAL = 10, 10
 GANS = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe, GanRecipe)]
 
@@ -151,3 +157,23 @@ def test_a_relativistic_recipe_with_every_cure_trains():
     figures = part.step(*batches(1)[0])
     assert figures["l_penalty"] > 0
     assert all(torch.isfinite(value) for value in figures.values())
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path: Path):
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.pt"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+        completed = subprocess.run(
+            [*command, str(REPOSITORY / "tests" / "training" / "gan_processes.py"), str(out)],
+            capture_output=True,
+            env=environment,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stderr
+        found.append(torch.load(out, weights_only=True))
+    for network, state in found[0].items():
+        for name, value in state.items():
+            torch.testing.assert_close(found[1][network][name], value, rtol=1e-3, atol=1e-5, msg=f"{network} {name}")
