@@ -20,6 +20,7 @@ from training.recipes import GanRecipe
 
 PICTURED_PER_CLASS = 10
 COLLAPSE_DIVERSITY, LOW_DIVERSITY = 0.05, 0.5
+LEARNING_STEPS = 500  # before that, a generator may not have begun to learn
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +69,12 @@ class GanLearner:
         """Return the discriminator's accuracy on held-out `images`, and the diversity of a fixed batch of generated ones.
 
         `diversity` is the spread of the generated images over the batch as a share of that of the real ones: 0 if all are
-        one image. TrainingError if it is so in the second half of the training, a warning if it is low at any time.
+        one image. TrainingError if it is so late in the training, a warning if it is low at any time.
         """
         self.discriminator.eval()
         fake = self._generate_fixed()
         diversity = (fake.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
-        if (
-            diversity < COLLAPSE_DIVERSITY and self.steps >= self.total_steps / 2
-        ):  # until then learning may not have begun
+        if diversity < COLLAPSE_DIVERSITY and self.steps >= max(LEARNING_STEPS, self.total_steps / 2):
             raise TrainingError(
                 f"training: expected generated images that differ, got one for all (diversity {diversity:.3f}) after "
                 f"{self.steps} steps: the model collapsed; lower the learning rates, raise --set epochs or change --seed"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from service.generator import Generator as ServedGenerator
 from torch import Tensor, nn
 
 from service import artifact, images
 from service.artifact import Artifact, Manifest
+from service.generator import Generator as ServedGenerator
 from service.runtime import OnnxModel
 from training import publish
 from training.errors import PublishError

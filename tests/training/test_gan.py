@@ -10,7 +10,7 @@ from torch import nn
 
 from training import recipes
 from training.errors import RecipeError, TrainingError
-from training.gan import ExponentialAverage, GanLearner
+from training.gan import LEARNING_STEPS, ExponentialAverage, GanLearner
 from training.recipes import GanRecipe
 
 REPOSITORY = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_the_average_soon_forgets_where_it_started_and_decay_zero_is_the_network
     assert ExponentialAverage(network, 0).network is network
 
 
-def test_a_generator_that_makes_one_image_is_called_collapsed_in_the_second_half(caplog: pytest.LogCaptureFixture):
+def test_a_generator_that_makes_one_image_is_called_collapsed_late_in_the_training(caplog: pytest.LogCaptureFixture):
     part = learner("dcgan")
     with torch.no_grad():
         for parameter in part.generator.parameters():
@@ -118,7 +118,7 @@ def test_a_generator_that_makes_one_image_is_called_collapsed_in_the_second_half
     images, labels = batches(1)[0]
     assert part.validate(images, labels)["diversity"] < 0.05
     assert "collapse may be near" in caplog.text
-    part.steps = TOTAL
+    part.steps = LEARNING_STEPS
     with pytest.raises(TrainingError, match="collapsed"):
         part.validate(images, labels)
 
