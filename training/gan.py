@@ -3,7 +3,7 @@
 import copy
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,15 @@ from torch.nn.functional import cross_entropy
 
 from training.augment import diff_augment, flip
 from training.errors import TrainingError
-from training.gan_networks import Discriminator, Generator, Verdict
+from training.gan_networks import AuxiliaryClassifier, Discriminator, Generator
 from training.gan_objectives import objective
 from training.parallel import Noise, average, average_gradients, world_size
 from training.recipes import GanRecipe
 
 PICTURED_PER_CLASS = 10
 COLLAPSE_DIVERSITY, LOW_DIVERSITY = 0.05, 0.5
+CLASSIFIER_BETAS = (0.9, 0.999)
+LEARNING_STEPS = 500  # before that, a generator may not have begun to learn
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,18 @@ class GanLearner:
         self.noise = Noise(seed, fabric.device)
         self.generator = build_generator(recipe, classes).to(fabric.device)
         self.discriminator = build_discriminator(recipe, classes).to(fabric.device)
+        self.classifier = (
+            AuxiliaryClassifier(recipe.width, classes).to(fabric.device) if recipe.classifier_weight else None
+        )
         self.average = ExponentialAverage(self.generator, recipe.ema_decay)
-        self.generator_optimizer = self._adam(self.generator, recipe.generator_learning_rate)
-        self.discriminator_optimizer = self._adam(self.discriminator, recipe.discriminator_learning_rate)
+        self.optimizers = {
+            "generator": self._adam(self.generator, recipe.generator_learning_rate, recipe.betas),
+            "discriminator": self._adam(self.discriminator, recipe.discriminator_learning_rate, recipe.betas),
+        }
+        if self.classifier is not None:
+            self.optimizers["classifier"] = self._adam(
+                self.classifier, recipe.classifier_learning_rate, CLASSIFIER_BETAS
+            )
         self.generate, self.discriminate = self._compiled()
         fixed = torch.Generator().manual_seed(seed)
         self.fixed_z = torch.randn(PICTURED_PER_CLASS * classes, recipe.latent_size, generator=fixed).to(fabric.device)
@@ -59,6 +70,8 @@ class GanLearner:
         with torch.set_grad_enabled(updates_generator), self.fabric.autocast():
             fake = self.generate(self.noise.normal(len(images), self.recipe.latent_size), labels)
         figures = self._discriminator_step(real, fake.detach().float(), labels)
+        if self.classifier is not None:
+            figures |= self._classifier_step(self.classifier, real, labels)
         if updates_generator:
             figures |= self._generator_step(real, fake, labels)
         return {name: average(value.detach()) for name, value in figures.items()}
@@ -68,14 +81,12 @@ class GanLearner:
         """Return the discriminator's accuracy on held-out `images`, and the diversity of a fixed batch of generated ones.
 
         `diversity` is the spread of the generated images over the batch as a share of that of the real ones: 0 if all are
-        one image. TrainingError if it is so in the second half of the training, a warning if it is low at any time.
+        one image. TrainingError if it is so late in the training, a warning if it is low at any time.
         """
         self.discriminator.eval()
         fake = self._generate_fixed()
         diversity = (fake.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
-        if (
-            diversity < COLLAPSE_DIVERSITY and self.steps >= self.total_steps / 2
-        ):  # until then learning may not have begun
+        if diversity < COLLAPSE_DIVERSITY and self.steps >= max(LEARNING_STEPS, self.total_steps / 2):
             raise TrainingError(
                 f"training: expected generated images that differ, got one for all (diversity {diversity:.3f}) after "
                 f"{self.steps} steps: the model collapsed; lower the learning rates, raise --set epochs or change --seed"
@@ -83,7 +94,7 @@ class GanLearner:
         if diversity < LOW_DIVERSITY:
             log.warning("diversity of generated images is %.2f of that of real ones: a collapse may be near", diversity)
         logits = torch.cat(
-            [self.discriminator(*batch).logits for batch in zip(images.split(500), labels.split(500), strict=True)]
+            [self.discriminator(*batch) for batch in zip(images.split(500), labels.split(500), strict=True)]
         )
         return {"val_d_real": (logits > 0).float().mean().item(), "diversity": diversity}
 
@@ -104,43 +115,48 @@ class GanLearner:
     def _discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
         real, fake = self._augment(real), self._augment(fake)
         on_real, on_fake = self._judge(real, labels), self._judge(fake, labels)
-        loss = self.objective.discriminator(on_real.logits, on_fake.logits)
-        figures = {"l_dis": loss}
+        figures = {"l_dis": self.objective.discriminator(on_real, on_fake)}
         if self.objective.has_penalty:
             figures["l_penalty"] = self.objective.penalty(
-                lambda images: self.discriminator(images, labels).logits, real, fake, self.noise.uniform
+                lambda images: self.discriminator(images, labels), real, fake, self.noise.uniform
             )
-            loss = loss + figures["l_penalty"]
-        if on_real.classes is not None:
-            figures["l_class"] = cross_entropy(on_real.classes, labels)
-            loss = loss + self.recipe.classifier_weight * figures["l_class"]
-        figures["d_gradient"] = self._update(self.discriminator, self.discriminator_optimizer, loss)
-        figures["d_real"] = (on_real.logits > 0).float().mean()
-        figures["d_fake"] = (on_fake.logits <= 0).float().mean()
+        figures["d_gradient"] = self._update("discriminator", self.discriminator, sum_of(figures))
+        figures["d_real"] = (on_real > 0).float().mean()
+        figures["d_fake"] = (on_fake <= 0).float().mean()
         return figures
 
+    def _classifier_step(self, classifier: nn.Module, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        loss = cross_entropy(self._classify(classifier.train(), real), labels)
+        self._update("classifier", classifier, loss)
+        return {"l_class": loss}
+
     def _generator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        on_fake = self._judge(self._augment(fake), labels)
-        on_real = on_fake
+        on_fake = on_real = self._judge(self._augment(fake), labels)
         if self.objective.compares:
             with torch.no_grad():
                 on_real = self._judge(self._augment(real), labels)
-        figures = {"l_gen": self.objective.generator(on_fake.logits, on_real.logits)}
-        loss = figures["l_gen"]
-        if on_fake.classes is not None:
-            loss = loss + self.recipe.classifier_weight * cross_entropy(on_fake.classes, labels)
-        figures["g_gradient"] = self._update(self.generator, self.generator_optimizer, loss)
+        figures = {"l_gen": self.objective.generator(on_fake, on_real)}
+        if self.classifier is not None:
+            figures["l_gen_class"] = cross_entropy(self._classify(self.classifier.eval(), fake), labels)
+            figures["l_gen_class"] *= self.recipe.classifier_weight
+        figures["g_gradient"] = self._update("generator", self.generator, sum_of(figures))
         self.average.update(self.generator, self.steps // self.recipe.discriminator_steps)
         return figures
 
-    def _judge(self, images: Tensor, labels: Tensor) -> Verdict:
+    def _classify(self, classifier: nn.Module, images: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            logits: Tensor = classifier(images)
+        return logits.float()
+
+    def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
         with self.fabric.autocast():
             return self.discriminate(images, labels)
 
     def _augment(self, images: Tensor) -> Tensor:
         return diff_augment(images, self.noise.uniform) if self.recipe.diff_augment else images
 
-    def _update(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    def _update(self, name: str, network: nn.Module, loss: Tensor) -> Tensor:
+        optimizer = self.optimizers[name]
         optimizer.zero_grad()
         loss.backward(inputs=list(network.parameters()))
         average_gradients(network.parameters())
@@ -153,15 +169,15 @@ class GanLearner:
     def _decay(self) -> None:
         done = min(self.steps / self.total_steps, 1)
         factor = 1 - done * (1 - self.recipe.final_learning_rate_factor)
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = factor * group["initial_lr"]
 
-    def _adam(self, network: nn.Module, learning_rate: float) -> torch.optim.Adam:
+    def _adam(self, network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
         groups = [{"params": list(network.parameters()), "initial_lr": learning_rate}]
-        return torch.optim.Adam(groups, learning_rate, self.recipe.betas, fused=True)
+        return torch.optim.Adam(groups, learning_rate, betas, fused=True)
 
-    def _compiled(self) -> tuple[Callable[..., Tensor], Callable[..., Verdict]]:
+    def _compiled(self) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         # On a CPU eager code is as fast; Inductor has no second derivative, which a penalty needs.
         if self.fabric.device.type != "cuda" or world_size() > 1:
             return self.generator, self.discriminator
@@ -178,8 +194,8 @@ class GanLearner:
             "generator": self.generator,
             "average": self.average.network,
             "discriminator": self.discriminator,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
+            **({} if self.classifier is None else {"classifier": self.classifier}),
+            **{f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()},
             "noise": self.noise,
         }
 
@@ -206,6 +222,11 @@ class ExponentialAverage:
         torch._foreach_lerp_([follower[name] for name in names], [leader[name] for name in names], weight)
 
 
+def sum_of(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of `losses`, of which there is at least one."""
+    return torch.stack(list(losses.values())).sum()
+
+
 def build_generator(recipe: GanRecipe, classes: int) -> Generator:
     """Return the generator that `recipe` describes, with random weights."""
     return Generator(
@@ -229,6 +250,5 @@ def build_discriminator(recipe: GanRecipe, classes: int) -> Discriminator:
         blocks=recipe.blocks,
         conditioning=recipe.conditioning,
         minibatch_stddev=recipe.minibatch_stddev,
-        classifier=recipe.classifier_weight > 0,
         classes=classes,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,6 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "lrelu": lambda: nn.LeakyReLU(0.2),
     "tanh": nn.Tanh,
 }
-
-
-class Verdict(NamedTuple):
-    """What a discriminator says of N images: logits [N, 1], high for real; class logits [N, classes] if it has them."""
-
-    logits: Tensor
-    classes: Tensor | None
 
 
 class Generator(nn.Module):
@@ -82,12 +75,12 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, 3, 32, 32] in [-1, 1] (and labels) to a Verdict.
+    """Images [N, 3, 32, 32] in [-1, 1] (and labels) to logits [N, 1], high for real.
 
     "plain" is DCGAN's discriminator: width, 2 x width and 4 x width channels at 16, 8 and 4 pixels a side. "residual" is
     SNGAN's: 2 x width channels and sum pooling. Conditioning "embedding" adds the label as a learned fourth channel
     (arXiv:1411.1784), "projection" adds <embedding of the label, pooled features> to the logit (arXiv:1802.05637).
-    `classifier` adds class logits (arXiv:1610.09585), `minibatch_stddev` how much the batch varies (arXiv:1710.10196).
+    `minibatch_stddev` adds a feature that says how much the batch varies (arXiv:1710.10196).
     """
 
     def __init__(
@@ -100,7 +93,6 @@ class Discriminator(nn.Module):
         blocks: Blocks,
         conditioning: Conditioning,
         minibatch_stddev: bool,
-        classifier: bool,
         classes: int,
     ) -> None:
         super().__init__()
@@ -112,24 +104,30 @@ class Discriminator(nn.Module):
         self.minibatch_stddev = minibatch_stddev
         self.head = nn.Conv2d(features + minibatch_stddev, 1, side)
         self.projection = nn.Embedding(classes, features) if conditioning == "projection" else None
-        self.classifier = nn.Linear(features, classes) if classifier else None
         self.apply(initialise)
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, 0.0, 0.02)
         if spectral:
             _normalise_spectrum(self.trunk, self.head, self.projection)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Verdict:
-        """Return the verdict on `images`; conditional models see whether they fit `labels` int64 [N], too."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return logits for `images`; conditional models see whether they fit `labels` int64 [N], too."""
         if self.label_channel is not None:
             images = torch.cat([images, self.label_channel(labels).view(-1, 1, SIDE, SIDE)], dim=1)
         x = self.trunk(images)  # plain: [N, 4 * width, 4, 4]; residual: [N, 2 * width, 1, 1]
-        pooled = x.sum(dim=(2, 3))
-        logits = self.head(with_stddev(x) if self.minibatch_stddev else x).flatten(1)
+        logits: Tensor = self.head(with_stddev(x) if self.minibatch_stddev else x).flatten(1)
         if self.projection is not None:
-            logits = logits + (self.projection(labels) * pooled).sum(dim=1, keepdim=True)
-        classes = None if self.classifier is None else self.classifier(pooled).float()
-        return Verdict(logits.float(), classes)
+            logits = logits + (self.projection(labels) * x.sum(dim=(2, 3))).sum(dim=1, keepdim=True)
+        return logits.float()
+
+
+class AuxiliaryClassifier(nn.Sequential):
+    """Images [N, 3, 32, 32] in [-1, 1] to class logits [N, classes]: DCGAN's discriminator with another head."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        trunk = plain_trunk(CHANNELS, width, "batch-all", nn.ReLU)
+        super().__init__(trunk, nn.Flatten(), nn.Linear(4 * width * 16, classes))
+        self.apply(initialise)
 
 
 class Norm(nn.Module):

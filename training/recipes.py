@@ -53,7 +53,8 @@ class GanRecipe(BaseModel):
 
     "plain" blocks are DCGAN's with 4, 2 and 1 times `width` channels, "residual" ones SNGAN's. `epochs` counts passes of
     the discriminator over the first `images` training images or all; the generator makes every `discriminator_steps`-th step. `ema_decay` 0 means that
-    the generator is used as it was trained. `classifier_weight` lets the discriminator name the class as well.
+    the generator is used as it was trained. `classifier_weight` is that of the generator's
+    cross entropy on a classifier which is trained beside it on the real images (ControlGAN, arXiv:1708.00598).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +78,7 @@ class GanRecipe(BaseModel):
     real_label: Annotated[float, Field(gt=0.5, le=1)] = 1.0
     penalty_weight: Weight = 0.0
     classifier_weight: Weight = 0.0
+    classifier_learning_rate: Positive = 1e-3
     diff_augment: bool = False
     flip: bool = False
     images: Annotated[int, Field(ge=100)] | None = None
@@ -222,11 +224,11 @@ SNGAN = _changed(
 SNGAN_COND = _changed(
     SNGAN,
     "sngan-cond",
-    "sngan with conditional batch norm, projection discriminator and an auxiliary classifier",
-    paper="arXiv:1802.05637, arXiv:1610.09585",
+    "sngan with conditional batch norm, projection discriminator and a classifier beside it",
+    paper="arXiv:1802.05637, arXiv:1708.00598",
     conditioning="projection",
     generator_norm="conditional-batch",
-    classifier_weight=0.2,
+    classifier_weight=1.0,
 )
 
 CIFAR_NET = ClassifierRecipe(

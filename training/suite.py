@@ -3,10 +3,11 @@
 A suite that was interrupted goes on where it was: finished models are skipped, begun runs are continued.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
 
 from service.artifact import MANIFEST
 from service.errors import OddglyphError
@@ -19,7 +20,7 @@ from training.train import Device, Job, train
 
 SUITES = {"q1": tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, GanRecipe))}
 
-log = logging.getLogger(__name__)
+console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def run(suite: Suite, out: Path, data_root: Path, device: Device, measure: Measu
         try:
             _run_one(name, job, out, measure)
         except OddglyphError as error:
-            log.warning("%s: %s", name, error)
+            console.print(f"{name}: {error}", markup=False, highlight=False)
             failed.append(name)
     if failed:
         raise TrainingError(
@@ -64,6 +65,6 @@ def _run_one(name: str, job: Job, out: Path, measure: Measure) -> None:
     if (out / "models" / name / MANIFEST).exists():
         return
     path = out / "runs" / name
-    log.warning("%s: training", name)
+    console.print(f"{name}: training")
     finished = train(job, path, resume=(path / REQUEST).exists())
     publish_generator(finished, out / "models", name, measure)

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -5,9 +10,10 @@ from torch import nn
 
 from training import recipes
 from training.errors import RecipeError, TrainingError
-from training.gan import ExponentialAverage, GanLearner
+from training.gan import LEARNING_STEPS, ExponentialAverage, GanLearner
 from training.recipes import GanRecipe
 
+REPOSITORY = Path(__file__).parents[2]
 CLASSES, TOTAL = 10, 10
 GANS = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe, GanRecipe)]
 
@@ -104,7 +110,7 @@ def test_the_average_soon_forgets_where_it_started_and_decay_zero_is_the_network
     assert ExponentialAverage(network, 0).network is network
 
 
-def test_a_generator_that_makes_one_image_is_called_collapsed_in_the_second_half(caplog: pytest.LogCaptureFixture):
+def test_a_generator_that_makes_one_image_is_called_collapsed_late_in_the_training(caplog: pytest.LogCaptureFixture):
     part = learner("dcgan")
     with torch.no_grad():
         for parameter in part.generator.parameters():
@@ -112,7 +118,7 @@ def test_a_generator_that_makes_one_image_is_called_collapsed_in_the_second_half
     images, labels = batches(1)[0]
     assert part.validate(images, labels)["diversity"] < 0.05
     assert "collapse may be near" in caplog.text
-    part.steps = TOTAL
+    part.steps = LEARNING_STEPS
     with pytest.raises(TrainingError, match="collapsed"):
         part.validate(images, labels)
 
@@ -151,3 +157,23 @@ def test_a_relativistic_recipe_with_every_cure_trains():
     figures = part.step(*batches(1)[0])
     assert figures["l_penalty"] > 0
     assert all(torch.isfinite(value) for value in figures.values())
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path: Path):
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.pt"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+        completed = subprocess.run(
+            [*command, str(REPOSITORY / "tests" / "training" / "gan_processes.py"), str(out)],
+            capture_output=True,
+            env=environment,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stderr
+        found.append(torch.load(out, weights_only=True))
+    for network, state in found[0].items():
+        for name, value in state.items():
+            torch.testing.assert_close(found[1][network][name], value, rtol=1e-3, atol=1e-5, msg=f"{network} {name}")
