@@ -1,12 +1,12 @@
 from pathlib import Path
 
+import artifacts
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from service import artifact
 from service.generator import Generator
-from tests import artifacts
 from training import features, judge
 from training.data import DataSet
 from training.errors import MetricError
