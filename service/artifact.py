@@ -17,6 +17,7 @@ from service.errors import ArtifactError, UnknownModelError
 MANIFEST = "manifest.json"
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
+Kind = Literal["detector", "generator", "classifier"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
@@ -69,7 +70,7 @@ class Manifest(_Frozen):
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    kind: Literal["detector", "generator"]
+    kind: Kind
     summary: str
     image_size: Annotated[int, Field(gt=0, le=1024)]
     channels: Literal[1, 3]

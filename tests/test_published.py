@@ -36,3 +36,13 @@ def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
     assert roc_auc_score(~zeros, scores.score) >= 0.985
     assert scores.l_con[zeros].mean() <= 0.0294
     assert scores.is_anomaly(0.05)[zeros].mean() < 0.075
+
+
+def test_the_classifier_keeps_its_word_on_all_of_cifar10(data_root: Path):
+    from training import data, features  # noqa: PLC0415 (torch is not needed for the other tests)
+
+    test = data.load_colour("cifar10", data_root).test
+    seen = features.load("cifar-net", MODELS)(test.pixels)
+    accuracy = np.mean(seen.logits.argmax(axis=1) == test.labels)
+    assert accuracy >= 0.9
+    assert accuracy == pytest.approx(artifact.load(MODELS / "cifar-net").metrics()[0]["value"], abs=1e-3)

@@ -53,7 +53,7 @@ class AutoencoderLearner:
         ]
         self.noise = torch.Generator(fabric.device).manual_seed(seed)
 
-    def step(self, images: Tensor) -> dict[str, Tensor]:
+    def step(self, images: Tensor, _labels: Tensor | None = None) -> dict[str, Tensor]:
         """Update on this process's part of a batch of `images` [N, 1, 32, 32] in [-1, 1]; return detached losses."""
         self.autoencoder.train()
         with self.fabric.autocast():
@@ -71,7 +71,7 @@ class AutoencoderLearner:
         return {name: average(value.detach()) for name, value in {"loss": loss, **losses}.items()}
 
     @torch.no_grad()
-    def validate(self, images: Tensor) -> dict[str, float]:
+    def validate(self, images: Tensor, _labels: Tensor | None = None) -> dict[str, float]:
         """Return mean losses on held-out normal `images` [N, 1, 32, 32]; TrainingError if reconstructions collapsed.
 
         `diversity` is the spread of the reconstructions over the batch as a share of that of the images: 0 if every
@@ -93,11 +93,10 @@ class AutoencoderLearner:
         }
 
     @torch.no_grad()
-    def pictures(self, images: Tensor) -> Tensor:
-        """Return reconstructions [N, 1, 32, 32] in [-1, 1] of `images`."""
+    def pictures(self, images: Tensor) -> dict[str, Tensor]:
+        """Return "reconstructions": a row of `images` above a row of what becomes of them, [2, N, 1, 32, 32]."""
         self.autoencoder.eval()
-        reconstructions: Tensor = self.autoencoder(images)[0]
-        return reconstructions
+        return {"reconstructions": torch.stack([images, self.autoencoder(images)[0]])}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""

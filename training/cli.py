@@ -12,10 +12,18 @@ from rich.table import Column, Table
 from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
+from service.generator import Generator
+from training import data, features, recipes, runs
 from training import evaluate as evaluation
+from training import judge as judging
 from training import publish as publishing
-from training import recipes, runs
 from training import report as reporting
+from training import suite as suites
+from training.errors import RecipeError
+from training.features import PublishedClassifier
+from training.judge import SAMPLES, Judge
+from training.publish_classifier import accuracy_metrics, publish_classifier
+from training.publish_generator import publish_generator
 from training.train import Device, Job, train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -23,7 +31,15 @@ console = Console()
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
+Networks = Annotated[
+    list[str], typer.Option("--network", help=f"Generators: {', '.join(features.NETWORKS)}; give several if you like.")
+]
+Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
+InceptionWeights = Annotated[
+    Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
+]
 DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
+NETWORKS = ["lite0", "cifar-net"]
 
 
 @app.command("list")
@@ -39,11 +55,12 @@ def list_recipes() -> None:
 def fit(
     recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
     normal_class: Annotated[
-        str, typer.Option(help="Class names or indices that count as normal, with commas between.")
-    ],
+        str | None, typer.Option(help="Autoencoders: class names or indices that are normal, with commas between.")
+    ] = None,
     data_name: Annotated[
-        str, typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder, or .npz.")
-    ] = "mnist",
+        str | None,
+        typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder or .npz; GANs: cifar10."),
+    ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
     changes: Annotated[
@@ -54,17 +71,25 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
 ) -> None:
-    """Train RECIPE on the images of the normal classes."""
+    """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
+    resolved = recipes.resolve(recipe, changes or ())
+    one_class = resolved.family == "autoencoder"
+    if one_class != (normal_class is not None):
+        raise RecipeError(
+            f"recipe {recipe}: expected {'a' if one_class else 'no'} --normal-class for {resolved.family}s; see fit --help"
+        )
+    data_name = data_name or ("mnist" if one_class else "cifar10")
     job = Job(
-        recipe=recipes.resolve(recipe, changes or ()),
+        recipe=resolved,
         data=data_name,
         data_root=data_root,
-        normal_classes=tuple(normal_class.split(",")),
+        normal_classes=tuple(normal_class.split(",")) if normal_class else (),
         invert=invert,
         seed=seed,
         device=device,
     )
-    path = out or Path("runs") / f"{recipe}-{Path(data_name).stem}-{normal_class.replace(',', '.')}-s{seed}"
+    parts = (recipe, Path(data_name).stem, *([normal_class.replace(",", ".")] if normal_class else []), f"s{seed}")
+    path = out or Path("runs") / "-".join(parts)
     train(job, path, resume=resume)
     console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
 
@@ -72,15 +97,29 @@ def fit(
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    name: Annotated[str | None, typer.Option(help="The model's name; DATA-CLASS if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; after data, class or recipe if not given.")
+    ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
 ) -> None:
-    """Export RUN to ONNX, prove the export, calibrate, measure, and put it into the models folder."""
-    request = runs.Run(run).request()
-    name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
-    published = publishing.publish(runs.Run(run), models_dir, data_root, name, replace=replace)
+    """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
+    finished = runs.Run(run)
+    request = finished.request()
+    family, recipe = request.recipe["family"], request.recipe["name"]
+    if family == "classifier":
+        published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
+    elif family == "gan":
+        measure = _judge(request.data, networks, models_dir, data_root, samples, inception_weights).measure
+        name = name or f"{request.data}-{recipe}"
+        published = publish_generator(finished, models_dir, name, measure, replace=replace)
+    else:
+        name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
+        published = publishing.publish(finished, models_dir, data_root, name, replace=replace)
     _show(published.metrics())
     console.print(f"published {published.path}")
 
@@ -90,12 +129,25 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
 ) -> None:
     """Measure MODEL again on its data set, by running its ONNX file."""
     loaded = artifact.load_named(models_dir, model)
-    manifest, detector = loaded.manifest, Detector(loaded, "cpu")
-    data_set, normal = publishing.data_of(manifest.provenance, manifest.normal_classes, manifest.image_size, data_root)
-    _show(evaluation.table(evaluation.detection_metrics(detector, data_set, normal)))
+    manifest = loaded.manifest
+    if manifest.kind == "detector":
+        detector = Detector(loaded, "cpu")
+        source, size = manifest.provenance, manifest.image_size
+        data_set, normal = publishing.data_of(source, manifest.normal_classes, size, data_root)
+        metrics = evaluation.detection_metrics(detector, data_set, normal)
+    elif manifest.kind == "generator":
+        judge = _judge(manifest.provenance.data, networks, models_dir, data_root, samples, inception_weights)
+        metrics = judge.measure(Generator(loaded, "cpu"))
+    else:
+        data_set = data.load_colour(manifest.provenance.data, data_root)
+        metrics = accuracy_metrics(PublishedClassifier(loaded), data_set)
+    _show(evaluation.table(metrics))
 
 
 @app.command()
@@ -108,6 +160,29 @@ def report(
     console.print(f"report {page}")
 
 
+@app.command()
+def suite(
+    name: Annotated[str, typer.Argument(help="q1: all GANs.")],
+    data_root: DataRoot = DATA_ROOT,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
+    images: Annotated[int | None, typer.Option(min=100, help="Train on so many images only.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
+    networks: Networks = NETWORKS,
+    samples: Samples = SAMPLES,
+    inception_weights: InceptionWeights = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
+) -> None:
+    """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
+    scale = {"epochs": epochs, "width": width, "images": images}
+    wanted = suites.Suite(name, [f"{field}={value}" for field, value in scale.items() if value is not None], seeds)
+    judge = _judge(wanted.data, networks, models_dir, data_root, samples, inception_weights)
+    models = suites.run(wanted, out, data_root, device, judge.measure)
+    console.print(f"report {reporting.write(models, out)}")
+
+
 def main() -> None:
     """Run the command; what goes wrong for a user is one sentence and exit status 1."""
     try:
@@ -117,9 +192,21 @@ def main() -> None:
         sys.exit(1)
 
 
-def _show(metrics: Sequence[Mapping[str, Any]]) -> None:
+def _judge(
+    data_name: str,
+    networks: Sequence[str],
+    models_dir: Path,
+    data_root: Path,
+    samples: int,
+    inception_weights: Path | None,
+) -> Judge:
+    data_set = data.load_colour(data_name, data_root)
+    return judging.make(data_set, networks, models_dir, samples, inception_weights)
+
+
+def _show(figures: Sequence[Mapping[str, Any]]) -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
-    for metric in metrics:
+    for metric in figures:
         table.add_row(
             metric["name"],
             f"{metric['value']:.4f}",

@@ -1,4 +1,4 @@
-"""Data sets as grey uint8 pixels [N, size, size] with labels: torchvision's by name, or a user's folder or .npz."""
+"""Data sets as uint8 pixels with labels: torchvision's by name, or a user's folder or .npz; grey or in colour."""
 
 import hashlib
 import zipfile
@@ -25,10 +25,14 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Grey `pixels` uint8 [N, size, size] and `labels` int64 [N], indices into the data set's class names."""
+    """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names."""
 
     pixels: images.Pixels
     labels: Labels
+
+    def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return pixels and labels as tensors on `device`."""
+        return torch.from_numpy(self.pixels).to(device), torch.from_numpy(self.labels).to(device)
 
     def of(self, classes: Sequence[int]) -> images.Pixels:
         """Return the pixels whose label is one of `classes`."""
@@ -73,6 +77,29 @@ class NormalSplit:
     calibration: images.Pixels
 
 
+def unlabelled(pixels: images.Pixels) -> Split:
+    """Return `pixels` as a split in which all labels are 0."""
+    return Split(pixels, np.zeros(len(pixels), np.int64))
+
+
+def load_colour(name: str, root: Path) -> DataSet:
+    """Return a data set in colour, pixels [N, 32, 32, 3]: cifar10, downloaded to `root` if not there, or an .npz file."""
+    if name == "cifar10":
+        class_names, parts = _torchvision(name, root)
+        return DataSet(name, class_names, *(_colour(part.data, part.targets) for part in parts))
+    if Path(name).suffix == ".npz" and Path(name).is_file():
+        return _npz(Path(name), _colour)
+    raise DataError(f"data set {name!r}: expected cifar10 or an .npz file of images in colour; use --data cifar10")
+
+
+def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, Split]:
+    """Return `split` in a seeded part to fit on and one of `share` to watch the training on, never fitted on."""
+    order = np.random.default_rng(seed).permutation(len(split.pixels))
+    watched = int(len(order) * share)
+    fit, held_out = (Split(split.pixels[part], split.labels[part]) for part in (order[watched:], order[:watched]))
+    return fit, held_out
+
+
 def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 
@@ -85,7 +112,7 @@ def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     if path.is_dir():
         return _folder(path, size, invert)
     if path.suffix == ".npz" and path.is_file():
-        return _npz(path, size, invert)
+        return _npz(path, lambda pixels, labels: _split(pixels, labels, size, invert))
     raise DataError(
         f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
     )
@@ -109,8 +136,9 @@ def split_normal(pixels: images.Pixels, seed: int) -> NormalSplit:
 
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:
-    """Return uint8 `pixels` [N, H, W] as float images [N, 1, H, W] in [-1, 1]."""
-    return pixels.unsqueeze(1).float() / 127.5 - 1
+    """Return uint8 `pixels` [N, H, W] or [N, H, W, 3] as float images [N, 1 or 3, H, W] in [-1, 1]."""
+    channels_first = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    return channels_first.float() / 127.5 - 1
 
 
 def _emnist(root: Path, train: bool) -> Any:
@@ -130,18 +158,22 @@ NAMED: dict[str, Callable[[Path, bool], Any]] = {
 }
 
 
-def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+def _torchvision(name: str, root: Path) -> tuple[tuple[str, ...], list[Any]]:
     try:
-        train, test = (NAMED[name](root, train) for train in (True, False))
+        parts = [NAMED[name](root, train) for train in (True, False)]
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"data set {name}: expected it in {root} or a download, got: {str(error).splitlines()[0]}; "
             "give --data-root or ODDGLYPH_DATA"
         ) from None
-    class_names = tuple(str(class_name) for class_name in train.classes)
+    return tuple(str(class_name) for class_name in parts[0].classes), parts
+
+
+def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+    class_names, parts = _torchvision(name, root)
     if name in ("mnist", "kmnist"):
         class_names = tuple(label.split(" - ")[0] for label in class_names)
-    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in (train, test)]
+    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in parts]
     return DataSet(name, class_names, *splits)
 
 
@@ -156,17 +188,27 @@ def _split(pixels: NDArray[Any], labels: Any, size: int, invert: bool) -> Split:
             f"images: expected uint8 [N, H, W] or [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}; convert them"
         )
     grey = images.to_grey(pixels) if pixels.ndim == 4 else np.ascontiguousarray(pixels)
+    return Split(images.fit(grey, size, invert=invert), _indices(labels, len(grey)))
+
+
+def _colour(pixels: NDArray[Any], labels: Any) -> Split:
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
+        raise DataError(f"images: expected uint8 [N, 32, 32, 3], got {pixels.dtype} {list(pixels.shape)}; convert them")
+    return Split(pixels, _indices(labels, len(pixels)))
+
+
+def _indices(labels: Any, count: int) -> Labels:
     indices = np.asarray(labels, np.int64)
-    if indices.shape != (len(grey),):
-        raise DataError(f"labels: expected {len(grey)}, one an image, got {list(indices.shape)}; check the file")
-    return Split(images.fit(grey, size, invert=invert), indices)
+    if indices.shape != (count,):
+        raise DataError(f"labels: expected {count}, one an image, got {list(indices.shape)}; check the file")
+    return indices
 
 
 def _empty(size: int) -> Split:
     return Split(np.empty((0, size, size), np.uint8), np.empty(0, np.int64))
 
 
-def _npz(path: Path, size: int, invert: bool) -> DataSet:
+def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -179,8 +221,12 @@ def _npz(path: Path, size: int, invert: bool) -> DataSet:
     has_test = "x_test" in arrays and "y_test" in arrays
     if has_test:
         names = np.concatenate([names, np.setdiff1d(arrays["y_test"], names)])
-    train = _split(arrays["x_train"], _positions(names, arrays["y_train"]), size, invert)
-    test = _split(arrays["x_test"], _positions(names, arrays["y_test"]), size, invert) if has_test else _empty(size)
+    train = split(arrays["x_train"], _positions(names, arrays["y_train"]))
+    test = (
+        split(arrays["x_test"], _positions(names, arrays["y_test"]))
+        if has_test
+        else Split(train.pixels[:0], train.labels[:0])
+    )
     return DataSet(path.stem, tuple(str(name) for name in names), train, test)
 
 

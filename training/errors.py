@@ -21,3 +21,7 @@ class TrainingError(OddglyphError):
 
 class PublishError(OddglyphError):
     """A run cannot be published, for instance because the export does not compute the same."""
+
+
+class MetricError(OddglyphError):
+    """A metric cannot be computed, for instance because a network's weights cannot be had."""

@@ -19,8 +19,8 @@ Line = dict[str, float]
 class Stateful(Protocol):
     """What the journal needs of a learner: images are float [N, C, H, W] in [-1, 1]."""
 
-    def pictures(self, images: Tensor) -> Tensor:
-        """Return images to look at, made from `images`."""
+    def pictures(self, images: Tensor) -> dict[str, Tensor]:
+        """Return by name pictures, each of images [rows, columns, C, H, W], to be made with or without `images`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,7 +70,10 @@ class Journal:
         for name, value in figures.items():
             self._events.add_scalar(name, value, int(line["step"]))
         plots.curves(self.history, self._run.path / "curves.png")
-        plots.pairs(images, learner.pictures(images), self._run.path / "reconstructions.png")
+        for name, picture in learner.pictures(images).items():
+            pixels = plots.tile(picture)
+            plots.save(pixels, self._run.path / f"{name}.png")
+            self._events.add_image(name, pixels, int(line["step"]), dataformats="HWC" if pixels.ndim == 3 else "HW")
         seconds = time.monotonic() - self._started
         self._run.save({"seconds": seconds, "history": self.history, "learner": learner.state_dict()})
 

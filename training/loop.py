@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from training.data import to_images
+from training.data import Split, to_images
 from training.errors import TrainingError
 from training.journal import Journal, Line, Stateful
 from training.parallel import own_part
@@ -17,11 +17,14 @@ from training.runs import Run
 class Learner(Stateful, Protocol):
     """What the loop needs of a model: images are float [N, C, H, W] in [-1, 1]."""
 
-    def step(self, images: Tensor) -> dict[str, Tensor]:
-        """Update on one batch and return its losses, detached and without waiting for the device."""
+    def step(self, images: Tensor, labels: Tensor, /) -> dict[str, Tensor]:
+        """Update on one batch and return its figures, detached and without waiting for the device.
+
+        Every figure is a mean over the global batch; one that not every step has may be left out.
+        """
         ...
 
-    def validate(self, images: Tensor) -> dict[str, float]:
+    def validate(self, images: Tensor, labels: Tensor, /) -> dict[str, float]:
         """Return figures on held-out images; TrainingError if to go on is pointless."""
         ...
 
@@ -32,8 +35,8 @@ class Learner(Stateful, Protocol):
 
 def fit(
     learner: Learner,
-    pixels: Tensor,
-    held_out: Tensor,
+    split: Split,
+    held_out: Split,
     *,
     epochs: int,
     batch_size: int,
@@ -41,13 +44,15 @@ def fit(
     run: Run,
     fabric: Fabric,
 ) -> list[Line]:
-    """Train `learner` on uint8 `pixels` [N, H, W], watch it on `held_out`, return one line of figures per epoch.
+    """Train `learner` on `split`, watch it on `held_out`, return one line of figures per epoch.
 
     Both stay on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
     After every epoch the run folder holds all that is needed to continue with the same numbers, and a run folder that
     holds a checkpoint is continued.
     """
-    pixels, watched = pixels.to(fabric.device), to_images(held_out.to(fabric.device))
+    pixels, labels = split.to(fabric.device)
+    watched_pixels, watched_labels = held_out.to(fabric.device)
+    watched = to_images(watched_pixels)
     steps = len(pixels) // batch_size
     checkpoint = run.checkpoint() or {"seconds": 0.0, "history": []}
     if "learner" in checkpoint:
@@ -55,14 +60,17 @@ def fit(
     with Journal(run, fabric, checkpoint["history"], checkpoint["seconds"]) as journal:
         journal.begin(epochs, steps)
         for epoch in range(len(journal.history), epochs):
-            totals: dict[str, Tensor] = {}
-            for indices in _order(len(pixels), seed, epoch)[: steps * batch_size].view(steps, batch_size):
-                losses = learner.step(to_images(pixels[own_part(indices).to(fabric.device)]))
-                totals = {name: totals.get(name, 0) + loss for name, loss in losses.items()}
+            figures: dict[str, list[Tensor]] = {}
+            order = _order(len(pixels), seed, epoch)[: steps * batch_size].to(fabric.device)
+            for batch in order.view(steps, batch_size):
+                part = own_part(batch)
+                for name, value in learner.step(to_images(pixels[part]), labels[part]).items():
+                    figures.setdefault(name, []).append(value)
                 journal.advance()
-            means = {name: (total / steps).item() for name, total in totals.items()}
+            means = {name: torch.stack(values).mean().item() for name, values in figures.items()}
             _require_finite(means, epoch)
-            line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **learner.validate(watched)}
+            held_out_figures = learner.validate(watched, watched_labels)
+            line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **held_out_figures}
             journal.write(line, learner, watched[:16])
     return journal.history
 
@@ -75,6 +83,6 @@ def _require_finite(means: Line, epoch: int) -> None:
     bad = [name for name, value in means.items() if not math.isfinite(value)]
     if bad:
         raise TrainingError(
-            f"epoch {epoch + 1}: expected finite losses, got {bad[0]} = {means[bad[0]]}; lower --set learning_rate; "
+            f"epoch {epoch + 1}: expected finite losses, got {bad[0]} = {means[bad[0]]}; lower the learning rate by --set; "
             "the checkpoint of the epoch before is kept"
         )

@@ -1,4 +1,4 @@
-"""Encoder, Decoder and Discriminator of the autoencoders, after the DCGAN guidelines (arXiv:1511.06434)."""
+"""Encoder, Decoder and code discriminator of the autoencoders, after the DCGAN guidelines (arXiv:1511.06434)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,14 +21,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Return `x` [N, C, H, W] normalised per channel, by batch statistics in training, running ones otherwise."""
         if not self.training or world_size() == 1:
             return super().forward(x)
+        x = x.float()
         count = world_size() * x.numel() // x.shape[1]
         mean = collective.all_reduce(x.sum(dim=(0, 2, 3)), ReduceOp.SUM) / count
         centred = x - mean[:, None, None]
         variance = collective.all_reduce(centred.square().sum(dim=(0, 2, 3)), ReduceOp.SUM) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-        return normalised
+        normalised: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        return normalised * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normalised
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -94,5 +94,5 @@ def initialise(module: nn.Module) -> None:
     """Draw convolution weights from N(0, 0.02^2), batch norm scales from N(1, 0.02^2) (arXiv:1511.06434, section 4)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)

@@ -40,3 +40,30 @@ def average(value: Tensor) -> Tensor:
         value = value.clone()
         distributed.all_reduce(value)
     return value / world_size()
+
+
+class Noise:
+    """Random numbers of a global batch, of which every process gets its own part: the same whatever their number is."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(self, count: int, *shape: int) -> Tensor:
+        """Return draws of N(0, 1) [count, *shape]."""
+        return own_part(torch.randn((count * world_size(), *shape), generator=self.generator, device=self._device))
+
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """Return draws from [0, 1) [count, *shape]."""
+        return own_part(torch.rand((count * world_size(), *shape), generator=self.generator, device=self._device))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the generator's state."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.generator.set_state(state["generator"].cpu())
+
+    @property
+    def _device(self) -> torch.device:
+        return self.generator.device

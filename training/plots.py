@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from service import images
@@ -32,11 +33,15 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def pairs(originals: Tensor, reconstructions: Tensor, path: Path) -> None:
-    """Write two rows: `originals` [N, 1, H, W] in [-1, 1] above their `reconstructions`."""
-    both = np.concatenate([to_pixels(originals), to_pixels(reconstructions)])
+def tile(rows: Tensor) -> images.Pixels:
+    """Return images [rows, columns, C, H, W] in [-1, 1], C 1 or 3, as one picture of uint8 pixels, twice the size."""
+    return images.grid(to_pixels(rows.flatten(0, 1)), rows.shape[1]).repeat(2, 0).repeat(2, 1)
+
+
+def save(pixels: images.Pixels, path: Path) -> None:
+    """Write uint8 `pixels` [H, W] or [H, W, 3] to the PNG file `path`."""
     with replacing(path) as temporary:
-        temporary.write_bytes(images.encode_png(images.grid(both, len(originals)).repeat(2, 0).repeat(2, 1)))
+        temporary.write_bytes(images.encode_png(pixels))
 
 
 def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path: Path) -> None:
@@ -55,9 +60,40 @@ def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path:
     _save(figure, path)
 
 
+def embeddings(points: Mapping[str, NDArray[np.float32]], real: int, network: str, path: Path) -> None:
+    """Write named `points` [N, 2] side by side, the first `real` of each being real images, the others generated."""
+    figure = Figure(figsize=(4.5 * len(points), 4.5), layout="constrained")
+    for axes, (name, plane) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
+        for label, part in (("real", plane[:real]), ("generated", plane[real:])):
+            axes.scatter(*part.T, s=4, alpha=0.6, linewidths=0, label=f"{label} ({len(part):,})")
+        axes.set_title(f"{name} of {network} features", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.legend(fontsize=7, frameon=False)
+    _save(figure, path)
+
+
+def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+    """Write how many images of each class (rows, `labels` [N]) were taken for which (columns, `predicted` [N])."""
+    counts = confusion_matrix(labels, predicted)
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.sqrt(counts), cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
+        axes.text(
+            column, row, f"{count}", ha="center", va="center", fontsize=7, color="white" if row == column else "black"
+        )
+    axes.set_xticks(range(len(class_names)), class_names, rotation=60, fontsize=8)
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class")
+    _save(figure, path)
+
+
 def to_pixels(tensor: Tensor) -> images.Pixels:
-    """Return images [N, 1, H, W] in [-1, 1] as uint8 pixels [N, H, W], rounded."""
-    scaled = (tensor.squeeze(1).clamp(-1, 1) + 1) * 127.5
+    """Return images [N, C, H, W] in [-1, 1] as uint8 pixels, rounded: [N, H, W] if C is 1, [N, H, W, 3] if it is 3."""
+    channels_last = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.permute(0, 2, 3, 1)
+    scaled = (channels_last.float().clamp(-1, 1) + 1) * 127.5
     return np.asarray(scaled.round().cpu().numpy(), np.uint8)
 
 

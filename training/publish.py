@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from service import artifact, images
-from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Manifest, Provenance
+from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Kind, Manifest, Provenance
 from service.detector import DEFAULT_ALPHA, Detector
 from service.runtime import OnnxModel
 from training import data, evaluate, plots, recipes
@@ -22,7 +22,7 @@ from training.aae import Autoencoder
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Arrays, Exported, export, joint_parity, run_torch
-from training.recipes import AutoencoderRecipe
+from training.recipes import AutoencoderRecipe, Recipe
 from training.runs import Request, Run
 from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
 
@@ -37,7 +37,7 @@ class Finished:
 
     run: Run
     request: Request
-    recipe: AutoencoderRecipe
+    recipe: Recipe
     learner: dict[str, Any]
     seconds: float
 
@@ -48,11 +48,13 @@ def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: 
     It appears whole or not at all; an artifact of that name is kept unless `replace`. `data_root` holds the data that
     the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch.
     """
-    finished = _finished(run)
-    source, classes = provenance(finished.request, finished.seconds), finished.request.normal_classes
-    data_set, normal = data_of(source, classes, finished.recipe.image_size, data_root)
+    done = finished(run)
+    if not isinstance(done.recipe, AutoencoderRecipe):
+        raise PublishError(f"{run.path}: expected an autoencoder, got the recipe {done.recipe.name}")
+    source, classes = provenance(done.request, done.seconds), done.request.normal_classes
+    data_set, normal = data_of(source, classes, done.recipe.image_size, data_root)
     with staging(models_dir, name, replace=replace) as path:
-        manifest = _write_detector(path, finished, normal)
+        manifest = _write_detector(path, done, done.recipe, normal)
         _write_results(path, manifest, data_set, normal)
         shutil.copy(run.path / "curves.png", path / "curves.png")
         seal(path, manifest)
@@ -97,6 +99,26 @@ def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: tuple[s
     np.savez_compressed(path / "golden.npz", allow_pickle=False, **arrays)
 
 
+def manifest(path: Path, finished: Finished, kind: Kind, summary: str, exported: dict[str, Exported]) -> Manifest:
+    """Return the manifest of the graphs and files that the folder `path` holds so far."""
+    request, recipe = finished.request, finished.recipe
+    return Manifest(
+        schema_version=1,
+        name=path.name,
+        kind=kind,
+        summary=summary,
+        image_size=recipe.image_size,
+        channels=1 if kind == "detector" else 3,
+        class_names=request.class_names,
+        normal_classes=request.normal_classes,
+        graphs={name: one.graph for name, one in exported.items()},
+        recipe=recipe.model_dump(mode="json"),
+        provenance=provenance(request, finished.seconds),
+        parity=joint_parity(list(exported.values())),
+        files=hashes(path),
+    )
+
+
 def provenance(request: Request, seconds: float) -> Provenance:
     """Return where the weights of the run that `request` describes come from."""
     return Provenance(
@@ -119,14 +141,20 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
     PublishError if `root` holds other images than those that were trained on.
     """
     data_set = data.load(source.data, root, size, invert=source.invert)
-    if data_set.sha256() != source.data_sha256:
-        raise PublishError(
-            f"data set {source.data}: expected the images of the training, got others; give its --data-root"
-        )
+    require_sha256(data_set, source.data_sha256)
     return data_set, data.split_normal(data_set.train.of(data_set.indices(normal_classes)), source.seed)
 
 
-def _finished(run: Run) -> Finished:
+def require_sha256(data_set: DataSet, sha256: str) -> None:
+    """Raise PublishError if `data_set` is not the one with this `sha256`."""
+    if data_set.sha256() != sha256:
+        raise PublishError(
+            f"data set {data_set.name}: expected the images of the training, got others; give its --data-root"
+        )
+
+
+def finished(run: Run) -> Finished:
+    """Return what `run` has come to; PublishError if it has epochs left."""
     request = run.request()
     recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
     epochs = len(checkpoint["history"]) if checkpoint else 0
@@ -137,8 +165,7 @@ def _finished(run: Run) -> Finished:
     return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])
 
 
-def _write_detector(path: Path, finished: Finished, normal: NormalSplit) -> Manifest:
-    recipe = finished.recipe
+def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
     autoencoder.load_state_dict(finished.learner["autoencoder"])
     detector = DetectorGraph(autoencoder.eval(), recipe.latent_size)
@@ -151,26 +178,8 @@ def _write_detector(path: Path, finished: Finished, normal: NormalSplit) -> Mani
     write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
     model = OnnxModel(path / "detector.onnx", exported["detector"].graph, "cpu")
     np.savez_compressed(path / "calibration.npz", score=np.sort(model(pixels=normal.calibration)["score"]))
-    return _manifest(path, finished, exported)
-
-
-def _manifest(path: Path, finished: Finished, exported: dict[str, Exported]) -> Manifest:
-    request, recipe = finished.request, finished.recipe
-    return Manifest(
-        schema_version=1,
-        name=path.name,
-        kind="detector",
-        summary=f"{', '.join(request.normal_classes)} of {request.data} as normal; {recipe.summary}",
-        image_size=recipe.image_size,
-        channels=1,
-        class_names=request.class_names,
-        normal_classes=request.normal_classes,
-        graphs={name: one.graph for name, one in exported.items()},
-        recipe=recipe.model_dump(mode="json"),
-        provenance=provenance(request, finished.seconds),
-        parity=joint_parity(list(exported.values())),
-        files=hashes(path),
-    )
+    summary = f"{', '.join(finished.request.normal_classes)} of {finished.request.data} as normal; {recipe.summary}"
+    return manifest(path, finished, "detector", summary, exported)
 
 
 def _write_results(path: Path, manifest: Manifest, data_set: DataSet, normal: NormalSplit) -> None:

@@ -1,17 +1,19 @@
-"""Many published models on one page: a table of their metrics, and their pictures, as Markdown and as HTML."""
+"""Many published models on one page: tables of their metrics, and their pictures, as Markdown and as HTML."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 
 from service import artifact
-from service.artifact import Artifact
+from service.artifact import Artifact, Kind
 from service.files import replacing
+from training import comparison
 
-COLUMNS = (
+DETECTOR_COLUMNS = (
     "l_con",
     "auroc.l_con",
     "auroc.latent",
@@ -19,7 +21,7 @@ COLUMNS = (
     "average_precision.score",
     "detection_rate.alpha_0.05",
 )
-PICTURES = ("samples.png", "scores.png", "curves.png")
+PICTURES = ("samples.png", "embedding.png", "scores.png", "confusion.png", "curves.png")
 STYLE = "body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .7rem}img{max-width:100%}"
 
 
@@ -39,9 +41,21 @@ def write(models_dir: Path, out: Path) -> Path:
 
 def page(models: Sequence[Artifact]) -> str:
     """Return the page as Markdown, pictures inside."""
-    rows = [_row(model.manifest.name, *(_shown(model.metrics(), column) for column in COLUMNS)) for model in models]
-    head = [_row("model", *COLUMNS), _row(*["---"] * (len(COLUMNS) + 1))]
-    return "\n".join(["# Published models", "", *head, *rows, "", *(_section(model) for model in models)])
+    lines = ["# Published models", ""]
+    for kind, (title, table, notes) in TABLES.items():
+        of_kind = [model for model in models if model.manifest.kind == kind]
+        lines += [f"## {title}", "", *_markdown(table(of_kind)), "", "\n\n".join(notes), ""] if of_kind else []
+    return "\n".join([*lines, "# One by one", "", *(_section(model) for model in models)])
+
+
+def _metrics_table(columns: Sequence[str], models: Sequence[Artifact]) -> list[list[str]]:
+    rows = [[model.manifest.name, *(_shown(model.metrics(), column) for column in columns)] for model in models]
+    return [["model", *columns], *rows]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
+    return [head, f"|{' --- |' * len(rows[0])}", *body]
 
 
 def _section(model: Artifact) -> str:
@@ -62,5 +76,8 @@ def _pictures(model: Artifact) -> Iterator[str]:
             yield f"![{name}](data:image/png;base64,{data})"
 
 
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+TABLES: dict[Kind, tuple[str, Callable[[Sequence[Artifact]], list[list[str]]], Sequence[str]]] = {
+    "detector": ("Detectors", partial(_metrics_table, DETECTOR_COLUMNS), ()),
+    "generator": ("Generators", comparison.table, comparison.NOTES),
+    "classifier": ("Classifiers", partial(_metrics_table, ("accuracy",)), ()),
+}

@@ -2,9 +2,10 @@
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -12,9 +13,11 @@ from lightning_fabric import Fabric
 from service.errors import DeviceError
 from training import data, runs
 from training.aae import AutoencoderLearner
+from training.classifier import WHITENING_IMAGES, ClassifierLearner
 from training.errors import RunError
-from training.loop import fit
-from training.recipes import AutoencoderRecipe
+from training.gan import GanLearner
+from training.loop import Learner, fit
+from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe
 from training.runs import Request, Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -24,12 +27,15 @@ IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what
 
 @dataclass(frozen=True)
 class Job:
-    """What to fit: a `recipe` on the `normal_classes` of the data set `data`, found in or downloaded to `data_root`."""
+    """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
 
-    recipe: AutoencoderRecipe
+    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour.
+    """
+
+    recipe: Recipe
     data: str
     data_root: Path
-    normal_classes: tuple[str, ...]
+    normal_classes: tuple[str, ...] = ()
     invert: bool = False
     seed: int = 0
     device: Device = "auto"
@@ -40,30 +46,91 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
 
     Started by torchrun, all processes train together and give the result of one.
     """
-    fabric = make_fabric(job.device)
+    in_colour = job.recipe.family != "autoencoder"
+    fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
     with fabric.rank_zero_first():
-        data_set = data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+        data_set = (
+            data.load_colour(job.data, job.data_root)
+            if in_colour
+            else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+        )
     request = _request(job, data_set, fabric)
     if fabric.is_global_zero:
         _continue(Run(path), request) if resume else runs.create(path, request)
     fabric.barrier()
-    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), job.seed)
-    epochs, batch_size = job.recipe.epochs, _batch_size(job.recipe, len(normal.fit), fabric.world_size)
-    fit(
-        AutoencoderLearner(job.recipe, fabric, epochs * (len(normal.fit) // batch_size), job.seed),
-        torch.from_numpy(normal.fit),
-        torch.from_numpy(normal.validation),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=job.seed,
-        run=Run(path),
-        fabric=fabric,
-    )
+    if isinstance(job.recipe, GanRecipe):
+        _train_gan(job.recipe, data_set, job.seed, Run(path), fabric)
+    elif isinstance(job.recipe, ClassifierRecipe):
+        _train_classifier(job.recipe, data_set, job.seed, Run(path), fabric)
+    else:
+        _train_autoencoder(job.recipe, data_set, request, Run(path), fabric)
     return Run(path)
 
 
-def make_fabric(device: Device) -> Fabric:
-    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more."""
+def _train_autoencoder(
+    recipe: AutoencoderRecipe, data_set: data.DataSet, request: Request, run: Run, fabric: Fabric
+) -> None:
+    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), request.seed)
+    small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
+    batch_size = _divisible(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
+    fit(
+        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
+        data.unlabelled(normal.fit),
+        data.unlabelled(normal.validation),
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=request.seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
+def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed)
+    split = data.Split(split.pixels[: recipe.images], split.labels[: recipe.images])
+    classes = len(data_set.class_names)
+    _fit_all(lambda steps: GanLearner(recipe, fabric, steps, seed, classes), recipe, split, watched, seed, run, fabric)
+
+
+def _train_classifier(recipe: ClassifierRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed, recipe.held_out)
+    patches = data.to_images(torch.from_numpy(split.pixels[:WHITENING_IMAGES]))
+    classes = len(data_set.class_names)
+
+    def learner(steps: int) -> ClassifierLearner:
+        return ClassifierLearner(recipe, fabric, steps, seed, classes, patches)
+
+    _fit_all(learner, recipe, split, watched, seed, run, fabric)
+
+
+def _fit_all(
+    learner: Callable[[int], Learner],
+    recipe: Recipe,
+    split: data.Split,
+    watched: data.Split,
+    seed: int,
+    run: Run,
+    fabric: Fabric,
+) -> None:
+    """Fit what `learner` returns for a number of steps on all classes of `split`."""
+    batch_size = _divisible(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
+    fit(
+        learner(recipe.epochs * (len(split.pixels) // batch_size)),
+        split,
+        watched,
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
+def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
+    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more.
+
+    `bf16_on_cpu` asks for it on CPUs that have the instructions, too.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             "--device cuda: expected a usable CUDA GPU, found none; use auto or cpu, or install the driver"
@@ -71,6 +138,8 @@ def make_fabric(device: Device) -> Fabric:
     if device == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("--device mps: expected Apple's Metal, found none; use auto or cpu")
     on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    on_cpu = not on_cuda and device in ("auto", "cpu") and not torch.backends.mps.is_available()
+    has_bf16 = (on_cuda and torch.cuda.is_bf16_supported()) or (on_cpu and bf16_on_cpu and _cpu_has_bf16())
     torch.use_deterministic_algorithms(on_cuda, warn_only=True)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
@@ -79,10 +148,15 @@ def make_fabric(device: Device) -> Fabric:
         devices=local,
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if on_cuda and torch.cuda.is_bf16_supported() else "32-true",
+        precision="bf16-mixed" if has_bf16 else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions have none
+    return bool(capabilities.get("avx512_bf16"))
 
 
 def device_name(device: torch.device) -> str:
@@ -120,8 +194,7 @@ def _continue(run: Run, wanted: Request) -> None:
         )
 
 
-def _batch_size(recipe: AutoencoderRecipe, images: int, processes: int) -> int:
-    batch_size = min(recipe.batch_size, images, max(MIN_BATCH, images // recipe.min_steps_per_epoch))
+def _divisible(batch_size: int, processes: int) -> int:
     if batch_size % processes:
         raise RunError(
             f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "

@@ -1,0 +1,70 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service import artifact
+from service.generator import Generator
+from training import suite
+from training.errors import RecipeError, TrainingError
+from training.evaluate import Metric
+from training.suite import Suite
+from training.train import Device
+
+SAMPLE = Path(__file__).parents[1] / "data" / "cifar10-sample.npz"
+CPU: Device = "cpu"
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """Two recipes on 150 images, one conditional, one not."""
+    monkeypatch.setitem(suite.SUITES, "tiny", ("dcgan", "sngan-cond"))
+    return Suite("tiny", ["width=2", "epochs=1", "batch_size=32", "blocks=plain"], data=str(SAMPLE))
+
+
+def brightness(generator: Generator, _folder: Path) -> list[Metric]:
+    mean = float(generator.sample(None, 20, seed=0).mean())
+    return [Metric("brightness", mean, 0.0, 20, 1, "cifar10-sample", "generated", "numpy")]
+
+
+def test_q1_is_every_row_of_the_reference_and_the_two_beyond():
+    names = [name for name, _ in Suite("q1", ["width=8", "epochs=2", "images=1000"], seeds=2).jobs(Path(), CPU)]
+    assert len(names) == len(set(names)) == 28
+    assert {"dcgan-s0", "dcgan-s1", "dcgan-relu-tanh-s0", "cgan-s0", "wgan-gp-s1", "sngan-s0", "sngan-cond-s1"} <= set(
+        names
+    )
+    jobs = [job for _, job in Suite("q1", ["width=8", "epochs=2", "images=1000"]).jobs(Path(), CPU)]
+    assert all(job.recipe.model_dump().items() >= {"width": 8, "epochs": 2, "images": 1000}.items() for job in jobs)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("q2", []), ("q1", ["width=0"])])
+def test_nonsense_is_refused_before_anything_is_trained(name: str, changes: list[str], tmp_path: Path):
+    with pytest.raises(RecipeError):
+        suite.run(Suite(name, changes), tmp_path, tmp_path, CPU, brightness)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_suite_publishes_models_that_serve_and_is_not_done_twice(tiny: Suite, tmp_path: Path):
+    models = suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+    plain, conditional = (artifact.load(models / name) for name in ("dcgan-s0", "sngan-cond-s0"))
+    assert (Generator(plain).is_conditional, Generator(conditional).is_conditional) == (False, True)
+    pixels = Generator(conditional).sample(conditional.manifest.class_names[3], 5, seed=1)
+    assert (pixels.shape, pixels.dtype) == ((5, 32, 32, 3), np.uint8)
+    assert [metric["name"] for metric in conditional.metrics()] == ["brightness"]
+    manifest = conditional.manifest
+    assert (manifest.kind, manifest.channels, manifest.normal_classes) == ("generator", 3, ())
+    assert {"generator.onnx", "golden.npz", "samples.png", "curves.png", "metrics.json"} == manifest.files.keys()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_recipe_that_fails_is_named_and_keeps_no_other_from_running(tiny: Suite, tmp_path: Path):
+    (tmp_path / "runs" / "dcgan-s0").mkdir(parents=True)
+    (tmp_path / "runs" / "dcgan-s0" / "in-the-way").touch()
+    with pytest.raises(TrainingError, match="got none of dcgan-s0;"):
+        suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["sngan-cond-s0"]
+    assert len((tmp_path / "runs" / "sngan-cond-s0" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert json.loads((tmp_path / "runs" / "sngan-cond-s0" / "run.json").read_text())["data"] == str(SAMPLE)

@@ -1,0 +1,148 @@
+"""How published generators compare with real images: every figure beside that of real training images, the gate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.generator import Generator
+from service.images import Pixels
+from training import embedding, features, metrics
+from training.data import DataSet, Labels, Split
+from training.errors import MetricError
+from training.evaluate import Metric
+from training.features import Features, Floats, Network
+
+SAMPLES = 10_000
+SEED = 0
+RESAMPLES = 5
+EMBEDDING = "embedding.png"
+GATE_SPLIT, GENERATED_SPLIT = "train against test", "generated against test"
+CLASS_AGREEMENT = "class_agreement"
+SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_distance": "kid"}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images."""
+
+    network: Network
+    test: Features
+    gate: list[Metric]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Real images and the networks that see them, made once for many generators.
+
+    `samples` images of the test split of the data set `data` stand against as many generated ones; `embedder` sees the
+    images for the embedding.
+    """
+
+    data: str
+    test: Pixels
+    references: Sequence[Reference]
+    embedder: Network
+
+    def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
+        """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
+
+        A conditional generator is asked for every class in turn, and a network that knows these classes tells how often
+        it sees the one that was asked for.
+        """
+        pixels = generator.sample(None, len(self.test), SEED)
+        found = []
+        for reference in self.references:
+            seen = reference.network(pixels)
+            found += compare(reference.network.name, reference.test, seen, self.data, GENERATED_SPLIT)
+            if generator.is_conditional and reference.network.class_names == generator.class_names:
+                asked = np.arange(len(pixels)) % len(generator.class_names)
+                found += agreement(CLASS_AGREEMENT, seen.logits, asked, generator.class_names, self.data, "generated")
+        found.append(self._overlap(pixels, path))
+        return found + [metric for reference in self.references for metric in reference.gate]
+
+    def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
+        real, generated = (self.embedder(part[: embedding.IMAGES]).features for part in (self.test, pixels))
+        if path:
+            embedding.write(real, generated, self.embedder.name, path / EMBEDDING)
+        accuracy, count = metrics.two_sample_accuracy(real, generated), len(real) + len(generated)
+        name = metric_name("two_sample_accuracy", self.embedder.name)
+        return Metric(name, accuracy, _error(accuracy, count), count, 1, self.data, GENERATED_SPLIT, "scikit-learn")
+
+
+def make(
+    data_set: DataSet,
+    networks: Sequence[str],
+    models_dir: Path,
+    samples: int = SAMPLES,
+    inception_weights: Path | None = None,
+) -> Judge:
+    """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
+
+    MetricError if a split holds fewer images, or a network's weights cannot be had.
+    """
+    fewest = min(len(data_set.train.pixels), len(data_set.test.pixels))
+    if not 2 <= samples <= fewest:
+        raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
+    test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
+    loaded = [features.load(name, models_dir, inception_weights=inception_weights) for name in networks]
+    references = []
+    for network in loaded:
+        seen = network(test)
+        gate = compare(network.name, seen, network(train), data_set.name, GATE_SPLIT)
+        references.append(Reference(network, seen, gate))
+    return Judge(data_set.name, test, references, features.embedding_network(models_dir))
+
+
+def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
+    """Return the metrics of `other` images against as many `real` ones, both seen by `network`."""
+    compared, count = (real.features, other.features), len(other.features)
+    precision, recall = metrics.precision_recall(*compared)
+    figures = {
+        "frechet_distance": (metrics.frechet_distance(*compared), _resampled(metrics.frechet_distance, *compared)),
+        "inception_score": metrics.inception_score(other.logits),
+        "kernel_distance": metrics.kernel_distance(*compared),
+        "precision": (precision, _error(precision, count)),
+        "recall": (recall, _error(recall, count)),
+    }
+    return [
+        Metric(metric_name(name, network), value, deviation, count, 1, data, split, "torch-fidelity")
+        for name, (value, deviation) in figures.items()
+    ]
+
+
+def agreement(
+    name: str, logits: Floats, labels: Labels, class_names: Sequence[str], data: str, split: str
+) -> list[Metric]:
+    """Return the share of images whose largest of `logits` [N, classes] is that of `labels` [N], over all and per class."""
+    agrees = logits.argmax(axis=1) == labels
+    parts = {name: np.full(len(labels), True)}
+    parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
+    return [_share(part_name, agrees[part], data, split) for part_name, part in parts.items() if part.any()]
+
+
+def metric_name(figure: str, network: str) -> str:
+    """Return what to call `figure` seen by `network`: FID, IS and KID only if that is Inception, as the papers say."""
+    return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
+
+
+def _drawn(split: Split, count: int) -> Pixels:
+    pixels: Pixels = split.pixels[np.random.default_rng(SEED).permutation(len(split.pixels))[:count]]
+    return pixels
+
+
+def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:
+    rng = np.random.default_rng(SEED)
+    draws = (other[rng.choice(len(other), len(other))] for _ in range(RESAMPLES))
+    return float(np.std([distance(real, draw) for draw in draws], ddof=1))
+
+
+def _share(name: str, hits: NDArray[np.bool_], data: str, split: str) -> Metric:
+    value, rule = float(hits.mean()), "share of images whose largest logit is the label's"
+    return Metric(name, value, _error(value, len(hits)), len(hits), 1, data, split, rule)
+
+
+def _error(share: float, count: int) -> float:
+    return float(np.sqrt(share * (1 - share) / count))

@@ -1,0 +1,80 @@
+"""From a finished classifier run to models/<name>/: ONNX, parity, golden outputs, accuracy and manifest, in one step."""
+
+import json
+import shutil
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from service import artifact
+from service.artifact import Artifact, Manifest
+from training import data, evaluate, plots, publish
+from training.classifier import Classifier
+from training.data import DataSet
+from training.errors import PublishError
+from training.evaluate import Metric
+from training.export import export
+from training.features import PublishedClassifier
+from training.judge import agreement
+from training.publish import Finished
+from training.recipes import ClassifierRecipe
+from training.runs import Run
+
+OUTPUTS = ("features", "logits")
+PARITY_EXAMPLES = 64
+
+
+class ClassifierGraph(nn.Module):
+    """What classifier.onnx computes: scaling and layout are inside, and each image is seen with its mirror image."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, D] and logits [N, classes] of `pixels` uint8 [N, 32, 32, 3]."""
+        features, logits = self.classifier(data.to_images(pixels))
+        return features, logits
+
+
+def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
+    """Return the artifact `models_dir`/`name`, made from a finished classifier `run`, whole or not at all.
+
+    PublishError if the run is not finished, the name is taken and not to be replaced, the data in `data_root` are not
+    those of the training, or ONNX Runtime differs from torch.
+    """
+    finished = publish.finished(run)
+    data_set = data.load_colour(finished.request.data, data_root)
+    publish.require_sha256(data_set, finished.request.data_sha256)
+    with publish.staging(models_dir, name, replace=replace) as path:
+        manifest = _write_classifier(path, finished, data_set)
+        _write_results(path, PublishedClassifier(Artifact(path, manifest)), data_set)
+        shutil.copy(run.path / "curves.png", path / "curves.png")
+        publish.seal(path, manifest)
+    return artifact.load(models_dir / name)
+
+
+def accuracy_metrics(classifier: PublishedClassifier, data_set: DataSet) -> list[Metric]:
+    """Return the accuracy of `classifier` on the whole test split, over all and per class."""
+    logits, test = classifier(data_set.test.pixels).logits, data_set.test
+    return agreement("accuracy", logits, test.labels, data_set.class_names, data_set.name, "test")
+
+
+def _write_classifier(path: Path, finished: Finished, data_set: DataSet) -> Manifest:
+    recipe = finished.recipe
+    if not isinstance(recipe, ClassifierRecipe):
+        raise PublishError(f"{finished.run.path}: expected a classifier, got the recipe {recipe.name}")
+    classifier = Classifier(recipe.widths, len(data_set.class_names), recipe.logit_scale)
+    classifier.load_state_dict(finished.learner["network"])
+    graph, inputs = ClassifierGraph(classifier), {"pixels": data_set.train.pixels[:PARITY_EXAMPLES]}
+    exported = export(graph, inputs, OUTPUTS, path / "classifier.onnx")
+    publish.write_golden(path, graph, inputs, OUTPUTS)
+    summary = f"{len(data_set.class_names)} classes of {data_set.name}; {recipe.summary}"
+    return publish.manifest(path, finished, "classifier", summary, {"classifier": exported})
+
+
+def _write_results(path: Path, classifier: PublishedClassifier, data_set: DataSet) -> None:
+    metrics = accuracy_metrics(classifier, data_set)
+    (path / "metrics.json").write_text(json.dumps(evaluate.table(metrics), indent=2) + "\n")
+    predicted = classifier(data_set.test.pixels).logits.argmax(axis=1)
+    plots.confusion(data_set.test.labels, predicted, data_set.class_names, path / "confusion.png")

@@ -1,0 +1,70 @@
+"""A suite: many recipes with several seeds trained, published and measured, one after the other.
+
+A suite that was interrupted goes on where it was: finished models are skipped, begun runs are continued.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from service.artifact import MANIFEST
+from service.errors import OddglyphError
+from training import recipes
+from training.errors import RecipeError, TrainingError
+from training.publish_generator import Measure, publish_generator
+from training.recipes import GanRecipe
+from training.runs import REQUEST
+from training.train import Device, Job, train
+
+SUITES = {"q1": tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, GanRecipe))}
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Every recipe of the suite `name` with `changes` such as "width=16", trained on `data` with the seeds 0 to `seeds` - 1."""
+
+    name: str
+    changes: Sequence[str] = ()
+    seeds: int = 1
+    data: str = "cifar10"
+
+    def jobs(self, data_root: Path, device: Device) -> Iterator[tuple[str, Job]]:
+        """Yield a name and a job for every model; RecipeError if there is no such suite or a change makes no sense."""
+        if self.name not in SUITES:
+            raise RecipeError(f"suite {self.name!r}: expected one of: {', '.join(SUITES)}; choose one")
+        resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]
+        for seed in range(self.seeds):
+            for recipe in resolved:
+                yield f"{recipe.name}-s{seed}", Job(recipe, self.data, data_root, seed=seed, device=device)
+
+
+def run(suite: Suite, out: Path, data_root: Path, device: Device, measure: Measure) -> Path:
+    """Return the folder of the suite's models, `out`/models, all trained and measured; the runs are in `out`/runs.
+
+    A recipe that fails does not keep the others from running; TrainingError names those that failed at the end.
+    """
+    failed = []
+    for name, job in suite.jobs(data_root, device):
+        try:
+            _run_one(name, job, out, measure)
+        except OddglyphError as error:
+            console.print(f"{name}: {error}", markup=False, highlight=False)
+            failed.append(name)
+    if failed:
+        raise TrainingError(
+            f"suite {suite.name}: expected all models, got none of {', '.join(failed)}; see above, run it again"
+        )
+    return out / "models"
+
+
+def _run_one(name: str, job: Job, out: Path, measure: Measure) -> None:
+    if (out / "models" / name / MANIFEST).exists():
+        return
+    path = out / "runs" / name
+    console.print(f"{name}: training")
+    finished = train(job, path, resume=(path / REQUEST).exists())
+    publish_generator(finished, out / "models", name, measure)
