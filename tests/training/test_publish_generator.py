@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.detector import relative_difference
+from service.runtime import relative_difference
 from service.runtime import OnnxModel
 from training import recipes
 from training.export import PARITY_BATCHES, export, run_torch
