@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
@@ -34,21 +34,31 @@ class Batcher(Generic[R]):
     batch. `run` maps pixels [N, H, W] to N rows and is called in `executor`, so that the event loop stays free.
     """
 
-    def __init__(self, run: Callable[[Pixels], R], executor: Executor, max_queue: int = MAX_QUEUE_IMAGES) -> None:
+    def __init__(self, run: Callable[[Pixels], R], executor: Executor, max_images: int = MAX_QUEUE_IMAGES) -> None:
         self._run = run
         self._executor = executor
-        self._max_queue = max_queue
+        self._max_images = max_images
+        self._inside = 0
         self._waiting: deque[tuple[Pixels, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def __call__(self, pixels: Pixels) -> R:
-        """Return the rows of `pixels` [N, H, W]; OverloadedError at once if the queue has no room for them."""
-        waiting = sum(len(queued) for queued, _ in self._waiting)
-        if waiting + len(pixels) > self._max_queue:
+    async def __call__(self, count: int, decode: Callable[[], Awaitable[Pixels]]) -> R:
+        """Return the rows of the `count` images [count, H, W] that `decode` gives; OverloadedError if it is too full.
+
+        An image counts from before it is decoded until its row is there, so that a refusal costs no work.
+        """
+        if self._inside + count > self._max_images:
             raise OverloadedError(
-                f"queue: expected at most {self._max_queue} waiting images, got {waiting} and {len(pixels)} more; "
+                f"queue: expected at most {self._max_images} images at once, got {count} beside {self._inside}; "
                 "come back in a second"
             )
+        self._inside += count
+        try:
+            return await self._enqueue(await decode())
+        finally:
+            self._inside -= count
+
+    async def _enqueue(self, pixels: Pixels) -> R:
         loop = asyncio.get_running_loop()
         rows: asyncio.Future[R] = loop.create_future()
         self._waiting.append((pixels, rows))
@@ -62,7 +72,7 @@ class Batcher(Generic[R]):
             pixels = np.concatenate([part for part, _ in batch])
             try:
                 rows = await loop.run_in_executor(self._executor, self._run, pixels)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait, not to this task
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
                 _give_up(batch, error)
             else:
                 _hand_out(batch, rows)

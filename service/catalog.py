@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from service import artifact, defaults
 from service.artifact import Artifact, Manifest
 from service.batcher import Batcher, Turnstile
@@ -24,7 +26,7 @@ class ServedDetector:
     detector: Detector
     metrics: list[dict[str, Any]]
     score: Batcher[Scores]
-    reconstruct: Batcher[Pixels]
+    compare: Batcher[Pixels]  # each image beside its reconstruction, [N, 2, H, W]
 
     @property
     def manifest(self) -> Manifest:
@@ -107,9 +109,11 @@ class Catalog:
 
 def _serve_detector(published: Artifact, device: Device, threads: int, executor: ThreadPoolExecutor) -> ServedDetector:
     detector = Detector(published, device, threads)
-    return ServedDetector(
-        detector, published.metrics(), Batcher(detector.score, executor), Batcher(detector.reconstruct, executor)
-    )
+
+    def compare(pixels: Pixels) -> Pixels:
+        return np.stack([pixels, detector.reconstruct(pixels)], axis=1)
+
+    return ServedDetector(detector, published.metrics(), Batcher(detector.score, executor), Batcher(compare, executor))
 
 
 def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException
 from service import images, metrics, schemas, uploads
 from service.answers import install_handlers
 from service.catalog import Catalog, ServedDetector, ServedGenerator
-from service.detector import difference
+from service.detector import Scores, difference
 from service.images import Pixels
 
 WEB = Path(__file__).parent / "web"
@@ -91,19 +92,19 @@ async def score(
     form: Annotated[schemas.ScoreForm, Form()],
 ) -> schemas.ScoreAnswer:
     """Return scores of uploaded images; options as form fields or in the query."""
-    options = query.model_copy(update=form.model_dump(exclude_unset=True))
-    served = catalog.detector(options.model)
-    ids, pixels = await uploads.decode(form.images, served.manifest.image_size, invert=options.invert)
-    return await _scores(served, ids, pixels, options.alpha)
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
+    decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
+    return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
 
 
 @router.post("/score/array", dependencies=[Depends(uploads.json_only)])
 async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
-    served = catalog.detector(body.model)
+    served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
     size = served.manifest.image_size
-    ids, pixels = await asyncio.to_thread(uploads.from_lists, body.images, size, invert=body.invert)
-    return await _scores(served, ids, pixels, body.alpha)
+    decode = partial(asyncio.to_thread, uploads.from_lists, body.images, size, invert=body.invert)
+    return _score_answer(served, ids, await served.score(len(ids), decode), body.alpha)
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,11 @@ async def _compare(
     query: Annotated[schemas.ImageOptions, Query()],
     form: Annotated[schemas.ImageForm, Form()],
 ) -> _Compared:
-    options = query.model_copy(update=form.model_dump(exclude_unset=True))
-    served = catalog.detector(options.model)
-    ids, pixels = await uploads.decode(form.images, served.manifest.image_size, invert=options.invert)
-    return _Compared(served.manifest.name, ids, pixels, await served.reconstruct(pixels))
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
+    decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
+    pairs = await served.compare(len(ids), decode)
+    return _Compared(served.manifest.name, ids, pairs[:, 0], pairs[:, 1])
 
 
 Compared = Annotated[_Compared, Depends(_compare)]
@@ -183,15 +185,16 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
     return await _generated(served, query.format, pixels, classes, columns=query.steps)
 
 
-async def _scores(served: ServedDetector, ids: list[str], pixels: Pixels, alpha: float) -> schemas.ScoreAnswer:
-    scores = await served.score(pixels)
+def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> schemas.ScoreAnswer:
     odd = scores.is_anomaly(alpha)
     name = served.manifest.name
     metrics.SCORED.labels(name).inc(len(ids))
     metrics.ANOMALIES.labels(name).inc(int(odd.sum()))
     columns = (scores.l_con, scores.latent, scores.score, scores.p_value, odd)
-    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
-    results = [schemas.ScoreResult(**dict(zip(schemas.ScoreResult.model_fields, row, strict=True))) for row in rows]
+    results = [
+        schemas.ScoreResult(id=id_, l_con=l_con, latent=latent, score=score, p_value=p_value, is_anomaly=is_anomaly)
+        for id_, l_con, latent, score, p_value, is_anomaly in zip(ids, *(c.tolist() for c in columns), strict=True)
+    ]
     return schemas.ScoreAnswer(model=name, alpha=alpha, results=results)
 
 

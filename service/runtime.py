@@ -1,6 +1,8 @@
 """ONNX graphs as functions from numpy to numpy; the only user of ONNX Runtime."""
 
+import contextlib
 import ctypes
+import io
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -33,8 +35,8 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a server's idle threads must sleep
         wants_cuda = device == "cuda" or (device == "auto" and cuda_is_usable())
-        if wants_cuda and hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
+        if wants_cuda:
+            _preload_cuda_libraries()
         providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
@@ -105,6 +107,13 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Return the inputs and outputs of the ONNX file at `path`, as ONNX Runtime sees them."""
     return _signature(onnxruntime.InferenceSession(path, providers=[CPU]))
+
+
+def _preload_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from their Python packages where those are installed; what is missing shows in the session."""
+    if hasattr(onnxruntime, "preload_dlls"):  # absent from builds without CUDA
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
+            onnxruntime.preload_dlls()
 
 
 def _signature(session: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -23,25 +23,31 @@ async def json_only(request: Request) -> None:
     _expect_type(request, "application/json", "curl --json @images.json")
 
 
-async def decode(uploads: list[UploadFile], size: int, *, invert: bool) -> tuple[list[str], Pixels]:
-    """Return the ids of the files, their names, and their pixels [N, size, size]; the first bad file is an ImageError.
+def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
+    """Return the names of files, or the positions of what has no name; an error for none or too many of them."""
+    if not sent:
+        raise ImageError("images: expected at least one, got none; send some")
+    if len(sent) > MAX_IMAGES:
+        raise TooLargeError(f"images: expected at most {MAX_IMAGES}, got {len(sent)}; send them in several requests")
+    return [getattr(image, "filename", None) or str(index) for index, image in enumerate(sent)]
+
+
+async def decode(files: list[UploadFile], size: int, *, invert: bool) -> Pixels:
+    """Return the pixels [N, size, size] of image files; an ImageError names the first bad one.
 
     One file after the other, so that what a request still had to decode is dropped when it is cancelled.
     """
-    _expect_count(len(uploads))
-    ids = [upload.filename or str(index) for index, upload in enumerate(uploads)]
-    pixels = np.empty((len(uploads), size, size), np.uint8)
-    for name, row, upload in zip(ids, pixels, uploads, strict=True):
+    pixels = np.empty((len(files), size, size), np.uint8)
+    for name, row, file in zip(ids_of(files), pixels, files, strict=True):
         try:
-            row[:] = await asyncio.to_thread(images.decode, await upload.read(), size, invert=invert)
+            row[:] = await asyncio.to_thread(images.decode, await file.read(), size, invert=invert)
         except ImageError as error:
             raise type(error)(f"{name}: {error}") from None
-    return ids, pixels
+    return pixels
 
 
-def from_lists(nested: list[Any], size: int, *, invert: bool) -> tuple[list[str], Pixels]:
-    """Return ids "0", "1" and so on, and the pixels [N, size, size], of images as nested lists [N][height][width]."""
-    _expect_count(len(nested))
+def from_lists(nested: list[Any], size: int, *, invert: bool) -> Pixels:
+    """Return the pixels [N, size, size] of images given as nested lists [N][height][width]."""
     try:
         array = np.array(nested)
     except ValueError:
@@ -52,20 +58,13 @@ def from_lists(nested: list[Any], size: int, *, invert: bool) -> tuple[list[str]
         raise ImageError(f"images: expected integers from 0 to 255, got {_kind(array)}; send grey values")
     if array.min() < 0 or array.max() > 255:
         raise ImageError(f"images: expected integers from 0 to 255, got {array.min()} to {array.max()}; rescale them")
-    return [str(index) for index in range(len(array))], images.fit(array.astype(np.uint8), size, invert=invert)
+    return images.fit(array.astype(np.uint8), size, invert=invert)
 
 
 def _expect_type(request: Request, expected: str, example: str) -> None:
     found = request.headers.get("content-type", "none")
     if found.partition(";")[0].strip().lower() != expected:
         raise HTTPException(415, f"content type: expected {expected}, got {found[:80]}; for example: {example}")
-
-
-def _expect_count(count: int) -> None:
-    if count == 0:
-        raise ImageError("images: expected at least one, got none; send some")
-    if count > MAX_IMAGES:
-        raise TooLargeError(f"images: expected at most {MAX_IMAGES}, got {count}; send them in several requests")
 
 
 def _kind(array: np.ndarray[Any, Any]) -> str:

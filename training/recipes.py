@@ -43,6 +43,7 @@ class AutoencoderRecipe(BaseModel):
     adversarial_weight: Weight = 1.0
     epochs: Count = 25
     batch_size: Annotated[int, Field(ge=2)] = 64
+    min_steps_per_epoch: Count = 20  # small sets get smaller batches, or they would see too few steps
     learning_rate: Positive = 1e-3
     betas: tuple[Momentum, Momentum] = (0.5, 0.999)
     final_learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.02

@@ -21,6 +21,7 @@ from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Rec
 from training.runs import Request, Run
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+MIN_BATCH = 8  # batch norm needs a few images
 IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
 
 
@@ -70,7 +71,8 @@ def _train_autoencoder(
     recipe: AutoencoderRecipe, data_set: data.DataSet, request: Request, run: Run, fabric: Fabric
 ) -> None:
     normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), request.seed)
-    batch_size = _batch_size(recipe, len(normal.fit), fabric.world_size)
+    small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
+    batch_size = _divisible(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
     fit(
         AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
         data.unlabelled(normal.fit),
@@ -111,7 +113,7 @@ def _fit_all(
     fabric: Fabric,
 ) -> None:
     """Fit what `learner` returns for a number of steps on all classes of `split`."""
-    batch_size = _batch_size(recipe, len(split.pixels), fabric.world_size)
+    batch_size = _divisible(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
     fit(
         learner(recipe.epochs * (len(split.pixels) // batch_size)),
         split,
@@ -192,8 +194,7 @@ def _continue(run: Run, wanted: Request) -> None:
         )
 
 
-def _batch_size(recipe: Recipe, images: int, processes: int) -> int:
-    batch_size = min(recipe.batch_size, images)
+def _divisible(batch_size: int, processes: int) -> int:
     if batch_size % processes:
         raise RunError(
             f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.batcher import Batcher, Turnstile
-from service.errors import OverloadedError
+from service.errors import NotAnImageError, OverloadedError
 from service.runtime import MAX_BATCH
 
 SECONDS = 5.0
@@ -39,13 +39,20 @@ def image(value, count=1):
     return np.full((count, 2, 2), value, np.uint8)
 
 
+def ask(batcher, pixels):
+    async def decode():
+        return pixels
+
+    return batcher(len(pixels), decode)
+
+
 def test_requests_that_come_while_a_batch_runs_form_the_next_one(executor):
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, executor)
-        first = asyncio.ensure_future(batcher(image(1)))
+        first = asyncio.ensure_future(ask(batcher, image(1)))
         assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
-        rest = [asyncio.ensure_future(batcher(image(value, count=value % 3 + 1))) for value in range(2, 40)]
+        rest = [asyncio.ensure_future(ask(batcher, image(value, count=value % 3 + 1))) for value in range(2, 40)]
         await asyncio.sleep(0)
         gate.is_open.set()
         for value, rows in enumerate([await first, *await asyncio.gather(*rest)], 1):
@@ -59,7 +66,7 @@ def test_no_batch_is_larger_than_the_bound_and_none_is_split(executor):
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, executor)
-        calls = [asyncio.ensure_future(batcher(image(value, count=100))) for value in range(1, 8)]
+        calls = [asyncio.ensure_future(ask(batcher, image(value, count=100))) for value in range(1, 8)]
         gate.is_open.set()
         for value, rows in enumerate(await asyncio.gather(*calls), 1):
             assert rows.tolist() == [4 * value] * 100
@@ -72,17 +79,17 @@ def test_no_batch_is_larger_than_the_bound_and_none_is_split(executor):
 def test_a_full_queue_refuses_at_once_and_recovers(executor):
     async def scenario():
         gate = Gate()
-        batcher = Batcher(gate, executor, max_queue=10)
-        running = asyncio.ensure_future(batcher(image(1)))
+        batcher = Batcher(gate, executor, max_images=10)
+        running = asyncio.ensure_future(ask(batcher, image(1)))
         assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
-        waiting = asyncio.ensure_future(batcher(image(2, count=9)))
+        waiting = asyncio.ensure_future(ask(batcher, image(2, count=9)))
         await asyncio.sleep(0)
-        with pytest.raises(OverloadedError, match="at most 10 waiting images, got 9 and 2 more"):
+        with pytest.raises(OverloadedError, match="at most 10 images at once, got 2 beside 10"):
             async with asyncio.timeout(0.5):
-                await batcher(image(3, count=2))
+                await ask(batcher, image(3, count=2))
         gate.is_open.set()
         await asyncio.gather(running, waiting)
-        assert (await batcher(image(4, count=2))).tolist() == [16, 16]
+        assert (await ask(batcher, image(4, count=2))).tolist() == [16, 16]
 
     asyncio.run(scenario())
 
@@ -91,9 +98,9 @@ def test_a_client_that_went_away_costs_nothing(executor):
     async def scenario():
         gate = Gate()
         batcher = Batcher(gate, executor)
-        running = asyncio.ensure_future(batcher(image(1)))
+        running = asyncio.ensure_future(ask(batcher, image(1)))
         assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
-        gone, stays = (asyncio.ensure_future(batcher(image(value))) for value in (2, 3))
+        gone, stays = (asyncio.ensure_future(ask(batcher, image(value))) for value in (2, 3))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
@@ -114,8 +121,24 @@ def test_a_failure_reaches_those_who_wait_and_nobody_after(executor):
     async def scenario():
         batcher = Batcher(run, executor)
         with pytest.raises(ArithmeticError, match="too bright"):
-            await batcher(image(255))
-        assert (await batcher(image(1))).tolist() == [4]
+            await ask(batcher, image(255))
+        assert (await ask(batcher, image(1))).tolist() == [4]
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_decodes_nothing_and_a_bad_image_frees_its_place(executor):
+    async def bad_image():
+        raise NotAnImageError("damaged")
+
+    async def scenario():
+        batcher = Batcher(lambda pixels: pixels.sum(axis=(1, 2)), executor, max_images=1)
+        with pytest.raises(OverloadedError):
+            await batcher(2, bad_image)
+        for _ in range(3):
+            with pytest.raises(NotAnImageError):
+                await batcher(1, bad_image)
+        assert (await ask(batcher, image(1))).tolist() == [4]
 
     asyncio.run(scenario())
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -169,6 +170,10 @@ def test_health_and_page(client):
     assert page.status_code == client.head("/").status_code == 200
     assert "oddglyph" in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert client.get(f"/{asset}").status_code == 200
 
 
 def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):

@@ -81,7 +81,10 @@ def test_the_learning_rates_are_separate_and_fall_linearly_to_the_end():
     part = learner("sngan", "generator_learning_rate=1e-4", "discriminator_learning_rate=4e-4")
     for batch in batches(TOTAL // 2 + 1):  # the sixth of ten steps begins half-way
         part.step(*batch)
-    rates = [optimizer.param_groups[0]["lr"] for optimizer in (part.generator_optimizer, part.discriminator_optimizer)]
+    rates = [
+        optimizer.param_groups[0]["lr"]
+        for optimizer in (part.optimizers["generator"], part.optimizers["discriminator"])
+    ]
     assert rates == pytest.approx([0.5e-4, 2e-4])
 
 
@@ -177,3 +180,15 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path):
     for network, state in found[0].items():
         for name, value in state.items():
             torch.testing.assert_close(found[1][network][name], value, rtol=1e-3, atol=1e-5, msg=f"{network} {name}")
+
+
+def test_the_classifier_is_trained_on_real_images_alone_and_its_verdict_reaches_the_generator():
+    part = learner("sngan-cond", "blocks=plain", "discriminator_steps=2")
+    assert part.classifier is not None
+    before = {name: value.clone() for name, value in part.classifier.named_parameters()}
+    first, second = (part.step(*batch) for batch in batches(2))
+    assert {"l_class"} <= first.keys()
+    assert "l_gen_class" not in first
+    assert second["l_gen_class"] > 0
+    assert not any(torch.equal(before[name], value) for name, value in part.classifier.named_parameters())
+    assert learner("cgan").classifier is None
