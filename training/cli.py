@@ -146,7 +146,7 @@ def evaluate(
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
-        metrics = accuracy_metrics(PublishedClassifier(loaded), data_set)
+        metrics = accuracy_metrics(PublishedClassifier(loaded)(data_set.test.pixels).logits, data_set)
     _show(evaluation.table(metrics))
 
 

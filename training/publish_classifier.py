@@ -14,7 +14,7 @@ from training.data import DataSet
 from training.errors import PublishError
 from training.evaluate import Metric
 from training.export import export
-from training.features import PublishedClassifier
+from training.features import Floats, PublishedClassifier
 from training.judge import agreement
 from training.publish import Finished
 from training.recipes import ClassifierRecipe
@@ -54,10 +54,9 @@ def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *
     return artifact.load(models_dir / name)
 
 
-def accuracy_metrics(classifier: PublishedClassifier, data_set: DataSet) -> list[Metric]:
-    """Return the accuracy of `classifier` on the whole test split, over all and per class."""
-    logits, test = classifier(data_set.test.pixels).logits, data_set.test
-    return agreement("accuracy", logits, test.labels, data_set.class_names, data_set.name, "test")
+def accuracy_metrics(logits: Floats, data_set: DataSet) -> list[Metric]:
+    """Return the accuracy of `logits` [N, classes] of the whole test split, over all and per class."""
+    return agreement("accuracy", logits, data_set.test.labels, data_set.class_names, data_set.name, "test")
 
 
 def _write_classifier(path: Path, finished: Finished, data_set: DataSet) -> Manifest:
@@ -74,7 +73,7 @@ def _write_classifier(path: Path, finished: Finished, data_set: DataSet) -> Mani
 
 
 def _write_results(path: Path, classifier: PublishedClassifier, data_set: DataSet) -> None:
-    metrics = accuracy_metrics(classifier, data_set)
-    (path / "metrics.json").write_text(json.dumps(evaluate.table(metrics), indent=2) + "\n")
-    predicted = classifier(data_set.test.pixels).logits.argmax(axis=1)
-    plots.confusion(data_set.test.labels, predicted, data_set.class_names, path / "confusion.png")
+    logits = classifier(data_set.test.pixels).logits
+    metrics = evaluate.table(accuracy_metrics(logits, data_set))
+    (path / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    plots.confusion(data_set.test.labels, logits.argmax(axis=1), data_set.class_names, path / "confusion.png")
