@@ -37,14 +37,15 @@ class Reference:
 class Judge:
     """Real images and the networks that see them, made once for many generators.
 
-    `samples` images of the test split of the data set `data` stand against as many generated ones; `embedder` sees the
-    images for the embedding.
+    Images of the `test` split of the data set `data` stand against as many generated ones; `embedder` sees the images for
+    the embedding, of which `embedded` are the features of the real ones.
     """
 
     data: str
     test: Pixels
     references: Sequence[Reference]
     embedder: Network
+    embedded: Floats
 
     def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
         """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
@@ -64,7 +65,7 @@ class Judge:
         return found + [metric for reference in self.references for metric in reference.gate]
 
     def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
-        real, generated = (self.embedder(part[: embedding.IMAGES]).features for part in (self.test, pixels))
+        real, generated = self.embedded, self.embedder(pixels[: embedding.IMAGES]).features
         if path:
             embedding.write(real, generated, self.embedder.name, path / EMBEDDING)
         accuracy, count = metrics.two_sample_accuracy(real, generated), len(real) + len(generated)
@@ -93,7 +94,9 @@ def make(
         seen = network(test)
         gate = compare(network.name, seen, network(train), data_set.name, GATE_SPLIT)
         references.append(Reference(network, seen, gate))
-    return Judge(data_set.name, test, references, features.embedding_network(models_dir))
+    embedder = features.embedding_network(models_dir)
+    embedded = embedder(test[: embedding.IMAGES]).features
+    return Judge(data_set.name, test, references, embedder, embedded)
 
 
 def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
