@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.detector import relative_difference
-from service.runtime import OnnxModel
+from service.runtime import OnnxModel, relative_difference
 from training import recipes
 from training.export import PARITY_BATCHES, export, run_torch
 from training.gan import build_generator
