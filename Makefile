@@ -8,7 +8,7 @@ serve: .venv/serving  ## serve the models in models/ on http://127.0.0.1:3000
 	$(BIN)/oddglyph serve --port $(PORT)
 
 test: check  ## every check and every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/development
 	$(BIN)/ruff format --check

@@ -66,8 +66,7 @@ class AutoencoderLearner:
         if self.recipe.adversarial_weight:
             loss = loss + self.recipe.adversarial_weight * losses["l_adv"]
         self._update(self.autoencoder, self.optimizer, loss)
-        for schedule in self.schedules:
-            schedule.step()
+        self.schedules[0].step()
         return {name: average(value.detach()) for name, value in {"loss": loss, **losses}.items()}
 
     @torch.no_grad()
@@ -113,6 +112,7 @@ class AutoencoderLearner:
         prior = own_part(torch.randn((batch, *z.shape[1:]), generator=self.noise, device=z.device))
         loss = objectives.adversarial_discriminator(self.discriminator(prior), self.discriminator(z.float()))
         self._update(self.discriminator, self.discriminator_optimizer, loss)
+        self.schedules[1].step()
         return loss
 
     def _update(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

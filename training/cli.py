@@ -20,7 +20,6 @@ from training import publish as publishing
 from training import report as reporting
 from training import suite as suites
 from training.errors import RecipeError
-from training.features import PublishedClassifier
 from training.judge import SAMPLES, Judge
 from training.publish_classifier import accuracy_metrics, publish_classifier
 from training.publish_generator import publish_generator
@@ -145,7 +144,7 @@ def evaluate(
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
-        metrics = accuracy_metrics(PublishedClassifier(loaded)(data_set.test.pixels).logits, data_set)
+        metrics = accuracy_metrics(features.published(loaded)(data_set.test.pixels).logits, data_set)
     _show(evaluation.table(metrics))
 
 

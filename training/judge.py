@@ -35,14 +35,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judge:
-    """Real images and the networks that see them, made once for many generators.
+    """Real images as networks see them, made once for many generators.
 
-    Images of the `test` split of the data set `data` stand against as many generated ones; `embedder` sees the images for
-    the embedding, of which `embedded` are the features of the real ones.
+    `samples` images of the test split of the data set `data` stand against as many generated ones. `embedder` sees the
+    images for the embedding, of which `embedded` are the real ones.
     """
 
     data: str
-    test: Pixels
+    samples: int
     references: Sequence[Reference]
     embedder: Network
     embedded: Floats
@@ -53,22 +53,22 @@ class Judge:
         A conditional generator is asked for every class in turn, and a network that knows these classes tells how often
         it sees the one that was asked for.
         """
-        pixels = generator.sample(None, len(self.test), SEED)
+        pixels = generator.sample(None, self.samples, SEED)
         found = []
         for reference in self.references:
-            seen = reference.network(pixels)
-            found += compare(reference.network.name, reference.test, seen, self.data, GENERATED_SPLIT)
-            if generator.is_conditional and reference.network.class_names == generator.class_names:
+            network, seen = reference.network, reference.network(pixels)
+            found += compare(network.name, reference.test, seen, self.data, GENERATED_SPLIT)
+            if generator.is_conditional and network.class_names == generator.class_names:
                 asked = np.arange(len(pixels)) % len(generator.class_names)
                 found += agreement(CLASS_AGREEMENT, seen.logits, asked, generator.class_names, self.data, "generated")
-        found.append(self._overlap(pixels, path))
+        found.append(self._overlap(pixels[: len(self.embedded)], path))
         return found + [metric for reference in self.references for metric in reference.gate]
 
     def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
-        real, generated = self.embedded, self.embedder(pixels[: embedding.IMAGES]).features
+        generated = self.embedder(pixels).features
         if path:
-            embedding.write(real, generated, self.embedder.name, path / EMBEDDING)
-        accuracy, count = metrics.two_sample_accuracy(real, generated), len(real) + len(generated)
+            embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
+        accuracy, count = metrics.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
         name = metric_name("two_sample_accuracy", self.embedder.name)
         return Metric(name, accuracy, _error(accuracy, count), count, 1, self.data, GENERATED_SPLIT, "scikit-learn")
 
@@ -88,15 +88,14 @@ def make(
     if not 2 <= samples <= fewest:
         raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
     test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
-    loaded = [features.load(name, models_dir, inception_weights=inception_weights) for name in networks]
+    loaded = [features.load(name, models_dir, inception_weights) for name in networks]
     references = []
     for network in loaded:
         seen = network(test)
         gate = compare(network.name, seen, network(train), data_set.name, GATE_SPLIT)
         references.append(Reference(network, seen, gate))
     embedder = features.embedding_network(models_dir)
-    embedded = embedder(test[: embedding.IMAGES]).features
-    return Judge(data_set.name, test, references, embedder, embedded)
+    return Judge(data_set.name, samples, references, embedder, embedder(test[: embedding.IMAGES]).features)
 
 
 def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from service import artifact
 from service.artifact import Artifact, Manifest
-from training import data, evaluate, plots, publish
+from training import data, evaluate, features, plots, publish
 from training.classifier import Classifier
 from training.data import DataSet
 from training.errors import PublishError
 from training.evaluate import Metric
 from training.export import export
-from training.features import Floats, PublishedClassifier
+from training.features import Floats, Network
 from training.judge import agreement
 from training.publish import Finished
 from training.recipes import ClassifierRecipe
@@ -33,8 +33,8 @@ class ClassifierGraph(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return features [N, D] and logits [N, classes] of `pixels` uint8 [N, 32, 32, 3]."""
-        features, logits = self.classifier(data.to_images(pixels))
-        return features, logits
+        outputs: tuple[Tensor, Tensor] = self.classifier(data.to_images(pixels))
+        return outputs
 
 
 def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
@@ -48,7 +48,7 @@ def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *
     publish.require_sha256(data_set, finished.request.data_sha256)
     with publish.staging(models_dir, name, replace=replace) as path:
         manifest = _write_classifier(path, finished, data_set)
-        _write_results(path, PublishedClassifier(Artifact(path, manifest)), data_set)
+        _write_results(path, features.published(Artifact(path, manifest)), data_set)
         shutil.copy(run.path / "curves.png", path / "curves.png")
         publish.seal(path, manifest)
     return artifact.load(models_dir / name)
@@ -72,7 +72,7 @@ def _write_classifier(path: Path, finished: Finished, data_set: DataSet) -> Mani
     return publish.manifest(path, finished, "classifier", summary, {"classifier": exported})
 
 
-def _write_results(path: Path, classifier: PublishedClassifier, data_set: DataSet) -> None:
+def _write_results(path: Path, classifier: Network, data_set: DataSet) -> None:
     logits = classifier(data_set.test.pixels).logits
     metrics = evaluate.table(accuracy_metrics(logits, data_set))
     (path / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -1,10 +1,15 @@
 from pathlib import Path
 
+import artifacts
 import numpy as np
 import pytest
 from PIL import Image
 
+from service import artifact
+from service.generator import Generator
 from training import embedding
+from training.features import Features
+from training.judge import Judge
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,21 @@ def test_points_are_the_same_again_and_clusters_stay_apart(method, clusters: tup
     assert np.linalg.norm(left.mean(axis=0) - right.mean(axis=0)) > left.std() + right.std()
 
 
-def test_both_embeddings_stand_side_by_side(clusters: tuple[np.ndarray, np.ndarray], tmp_path: Path):
-    embedding.write(*clusters, "lite0", tmp_path / "embedding.png")
+class Means:
+    """A network that sees the mean colour of an image."""
+
+    name = "lite0"
+    class_names = ()
+
+    def __call__(self, pixels: np.ndarray) -> Features:
+        colours = pixels.mean(axis=(1, 2)).astype(np.float32)
+        return Features(colours, colours)
+
+
+def test_a_judge_puts_both_embeddings_side_by_side_into_the_folder(tmp_path: Path):
+    generator = Generator(artifact.load(artifacts.write_generator(tmp_path / "colours")), "cpu")
+    black = np.zeros((40, 3), np.float32)
+    (overlap,) = Judge("cifar10", 40, [], Means(), black).measure(generator, tmp_path)
+    assert (overlap.name, overlap.value, overlap.samples) == ("two_sample_accuracy.lite0", 1, 80)
     with Image.open(tmp_path / "embedding.png") as picture:
         assert picture.width > 1.8 * picture.height

@@ -3,14 +3,16 @@ from pathlib import Path
 import artifacts
 import numpy as np
 import pytest
+import torch
 from sklearn.neighbors import KNeighborsClassifier
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from service import artifact
 from service.generator import Generator
 from training import features, judge
 from training.data import DataSet
 from training.errors import MetricError
-from training.features import Features
+from training.features import Features, Network
 from training.judge import Judge, Reference
 
 
@@ -64,27 +66,43 @@ def test_noise_is_further_from_real_images_than_other_real_images_are(photos: Da
     assert bad["inception_score.lite0"] < other["inception_score.lite0"]
 
 
-def test_lite0_has_its_weights_and_the_right_input(photos: DataSet):
-    network = features.load("lite0", Path("models"))
-    train, test = (network(split.pixels).features for split in (photos.train, photos.test))
+@pytest.fixture(scope="module")
+def lite0() -> Network:
+    return features.load("lite0", Path("models"))
+
+
+def test_lite0_has_its_weights_and_the_right_input(lite0: Network, photos: DataSet):
+    train, test = (lite0(split.pixels).features for split in (photos.train, photos.test))
     assert test.shape == (150, 1280)
     nearest = KNeighborsClassifier(5).fit(train, photos.train.labels)
     assert nearest.score(test, photos.test.labels) > 0.4  # raw pixels reach 0.14, an untrained network no more
 
 
-def test_a_network_sees_an_image_alike_in_any_company(photos: DataSet):
-    network = features.load("lite0", Path("models"))
-    alone, together = network(photos.test.pixels[:1]), network(photos.test.pixels[:5])
+def test_a_network_sees_an_image_alike_in_any_company(lite0: Network, photos: DataSet):
+    alone, together = lite0(photos.test.pixels[:1]), lite0(photos.test.pixels[:5])
     assert np.allclose(alone.features[0], together.features[0], atol=1e-4)
+
+
+def test_inception_takes_its_weights_from_a_local_file(
+    photos: DataSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    torch.save({}, tmp_path / "empty.pth")
+    with monkeypatch.context() as patch:  # the reference weights cannot be had offline; random ones fill the same file
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, _: self)
+        drawn = features.load("inception", tmp_path, tmp_path / "empty.pth")
+    torch.save(drawn._module.state_dict(), tmp_path / "weights.pth")
+    seen = features.load("inception", tmp_path, tmp_path / "weights.pth")(photos.test.pixels[:2])
+    assert (seen.features.shape, seen.logits.shape) == ((2, 2048), (2, 1008))
+    assert np.array_equal(seen.features, drawn(photos.test.pixels[:2]).features)
 
 
 def test_a_network_that_cannot_be_had_is_refused_with_those_that_can(tmp_path: Path):
     damaged = tmp_path / "weights.pth"
     damaged.write_bytes(b"not weights")
     with pytest.raises(MetricError, match="choose cifar-net or lite0"):
-        features.load("inception", tmp_path, inception_weights=damaged)
+        features.load("inception", tmp_path, damaged)
     with pytest.raises(MetricError, match="--inception-weights or choose"):
-        features.load("inception", tmp_path, inception_weights=tmp_path / "missing.pth")
+        features.load("inception", tmp_path, tmp_path / "missing.pth")
     with pytest.raises(MetricError, match="choose lite0"):
         features.load("cifar-net", tmp_path)
     with pytest.raises(MetricError, match="expected one of: inception, cifar-net, lite0, resnet18"):
@@ -111,7 +129,8 @@ class Colours:
 def a_judge(photos: DataSet) -> Judge:
     seen = Colours()(photos.test.pixels)
     gate = judge.compare("cifar-net", seen, Colours()(photos.train.pixels), "cifar10", judge.GATE_SPLIT)
-    return Judge("cifar10", photos.test.pixels, [Reference(Colours(), seen, gate)], Means())
+    embedded = Means()(photos.test.pixels).features
+    return Judge("cifar10", 150, [Reference(Colours(), seen, gate)], Means(), embedded)
 
 
 def test_a_generator_is_measured_beside_its_gate_and_asked_for_every_class(a_judge: Judge, tmp_path: Path):
@@ -127,6 +146,5 @@ def test_a_generator_is_measured_beside_its_gate_and_asked_for_every_class(a_jud
 
 def test_class_agreement_is_not_asked_of_a_generator_without_classes(a_judge: Judge, tmp_path: Path):
     path = artifacts.write_generator(tmp_path / "plain", conditional=False)
-    metrics = a_judge.measure(Generator(artifact.load(path), "cpu"), tmp_path)
+    metrics = a_judge.measure(Generator(artifact.load(path), "cpu"))
     assert not [metric.name for metric in metrics if metric.name.startswith("class_agreement")]
-    assert (tmp_path / "embedding.png").exists()

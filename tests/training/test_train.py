@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from fitting import REPOSITORY, fit_command
+from fitting import REPOSITORY, fit_arguments, fit_command
+from typer.testing import CliRunner
 
 from service.errors import OddglyphError
+from training import cli
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -31,19 +33,18 @@ def test_a_run_leaves_all_that_a_person_wants_to_see(finished_run: Path):
     assert lines[-1]["val_l_con"] < 0.5 * lines[0]["val_l_con"]
 
 
-def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(
-    tmp_path: Path, finished_run: Path, digits_npz: Path, fit
-):
-    out = tmp_path / "killed"
+def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(tmp_path: Path, digits_npz: Path):
+    out, untouched = tmp_path / "killed", tmp_path / "untouched"
     process = subprocess.Popen(fit_command(digits_npz, out), cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     while not (out / "checkpoint.pt").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert 1 <= len(history(out)) < 6
-    assert fit(out, "--resume").exit_code == 0
-    assert history(out) == history(finished_run)
-    resumed, uninterrupted = weights(out), weights(finished_run)
+    for command in (fit_command(digits_npz, out, "--resume"), fit_command(digits_npz, untouched)):
+        subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, check=True)
+    assert history(out) == history(untouched)
+    resumed, uninterrupted = weights(out), weights(untouched)
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
 
 
@@ -60,6 +61,15 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, digits_npz: Path, f
     for name, tensor in weights(together).items():
         torch.testing.assert_close(tensor, weights(alone)[name], rtol=1e-3, atol=1e-4)
     assert json.loads((together / "run.json").read_text())["processes"] == 2
+
+
+def test_the_plain_autoencoder_trains_without_a_discriminator(tmp_path: Path, digits_npz: Path):
+    command = ["conv-ae" if part == "shared-aae" else part for part in fit_arguments(digits_npz, tmp_path / "plain")]
+    result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 0, result.output
+    lines = history(tmp_path / "plain")
+    assert lines[-1]["val_l_con"] < 0.5 * lines[0]["val_l_con"]
+    assert "l_adv" not in lines[0]
 
 
 def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fit):
