@@ -104,6 +104,8 @@ def publish(
     networks: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
+    smoothing: Annotated[float | None, typer.Option(help="Generators: instead of the recipe's own.")] = None,
+    contrast: Annotated[float | None, typer.Option(help="Generators: instead of the recipe's own.")] = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
     finished = runs.Run(run)
@@ -114,7 +116,9 @@ def publish(
     elif family == "gan":
         measure = _judge(request.data, networks, models_dir, data_root, samples, inception_weights).measure
         name = name or f"{request.data}-{recipe}"
-        published = publish_generator(finished, models_dir, name, measure, replace=replace)
+        given = {"smoothing": smoothing, "contrast": contrast}
+        finish = {field: value for field, value in given.items() if value is not None}
+        published = publish_generator(finished, models_dir, name, measure, finish, replace=replace)
     else:
         name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
         published = publishing.publish(finished, models_dir, data_root, name, replace=replace)

@@ -53,9 +53,10 @@ class GanRecipe(BaseModel):
     """A generative adversarial network for 32x32 colour images; every field is a switch of the same two networks.
 
     "plain" blocks are DCGAN's with 4, 2 and 1 times `width` channels, "residual" ones SNGAN's. `epochs` counts passes of
-    the discriminator over the first `images` training images or all; the generator makes every `discriminator_steps`-th step. `ema_decay` 0 means that
-    the generator is used as it was trained. `classifier_weight` is that of the generator's
+    the discriminator over the first `images` training images or all; the generator makes every `discriminator_steps`-th
+    step. `ema_decay` 0 means that the generator is used as it was trained. `classifier_weight` is that of the generator's
     cross entropy on a classifier which is trained beside it on the real images (ControlGAN, arXiv:1708.00598).
+    `smoothing` and `contrast` finish the images of the published generator; training knows nothing of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +92,8 @@ class GanRecipe(BaseModel):
     betas: tuple[Momentum, Momentum] = (0.5, 0.999)
     final_learning_rate_factor: Annotated[float, Field(ge=0, le=1)] = 1.0
     ema_decay: Momentum = 0.0
+    smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Positive = 1.0
 
     @property
     def is_conditional(self) -> bool:
