@@ -175,6 +175,7 @@ def suite(
     networks: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
+    embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
 ) -> None:
@@ -184,7 +185,7 @@ def suite(
     wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
     jobs = wanted.jobs(data_root, device)
     judge = _judge(wanted.data, networks, models_dir, data_root, samples, inception_weights)
-    models = suites.run(jobs, out, judge.measure)
+    models = suites.run(jobs, out, judge.measure if embeds else lambda generator, _: judge.measure(generator))
     console.print(f"report {reporting.write(models, out)}")
 
 
