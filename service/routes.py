@@ -190,11 +190,10 @@ def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha:
     name = served.manifest.name
     metrics.SCORED.labels(name).inc(len(ids))
     metrics.ANOMALIES.labels(name).inc(int(odd.sum()))
-    columns = (scores.l_con, scores.latent, scores.score, scores.p_value, odd)
-    results = [
-        schemas.ScoreResult(id=id_, l_con=l_con, latent=latent, score=score, p_value=p_value, is_anomaly=is_anomaly)
-        for id_, l_con, latent, score, p_value, is_anomaly in zip(ids, *(c.tolist() for c in columns), strict=True)
-    ]
+    fields = tuple(schemas.ScoreResult.model_fields)  # in the order of the columns
+    columns = (scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, odd)
+    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
+    results = [schemas.ScoreResult.model_validate(dict(zip(fields, row, strict=True))) for row in rows]
     return schemas.ScoreAnswer(model=name, alpha=alpha, results=results)
 
 

@@ -16,7 +16,7 @@ from service.artifact import load
 from service.detector import Detector, difference
 from service.generator import Generator
 
-SCORES = ("l_con", "latent", "score", "p_value")
+SCORES = ("l_con", "latent", "density", "score", "p_value")
 
 
 @pytest.fixture(scope="module")
