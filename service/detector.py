@@ -89,7 +89,7 @@ def difference(pixels: images.Pixels, reconstruction: images.Pixels) -> Floats:
     return np.asarray(np.abs(pixels.astype(np.float32) - reconstruction) / 255, np.float32)
 
 
-def conformal_p_values(scores: Floats, calibration: Floats) -> NDArray[np.float64]:
+def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return p = (1 + #{calibration >= score}) / (n + 1) for `scores` [N] against sorted `calibration` [n].
 
     Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image

@@ -27,7 +27,7 @@ class Density(nn.Module):
       density is noise-contrastive estimation (Gutmann and Hyvaerinen, 2010); outliers made from the normal images
       themselves are what CutPaste (Li et al., arXiv:2104.04015) uses; we keep the kinds apart, which teaches more.
 
-    Each is standardised on held-out normal images and counts from FLOOR upwards.
+    Each is standardised on held-out normal images and counts from FLOOR upwards; the second by `classifier_weight`.
     """
 
     mean: Tensor
@@ -43,9 +43,9 @@ class Density(nn.Module):
         self.register_buffer("deviation", torch.ones(2))
 
     def forward(self, light: Tensor) -> Tensor:
-        """Return [N], the sum of both standardised parts of each image."""
-        standardised: Tensor = (self._parts(light) - self.mean) / self.deviation
-        return standardised.clamp_min(FLOOR).sum(dim=1)
+        """Return [N], the weighted sum of both standardised parts of each image."""
+        near, ratio = ((self._parts(light) - self.mean) / self.deviation).clamp_min(FLOOR).unbind(dim=1)
+        return near + self.recipe.classifier_weight * ratio
 
     def fit(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
         """Fit on normal images `light`, and standardise on other normal images, `held_out`."""

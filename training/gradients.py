@@ -35,7 +35,8 @@ class OrientedGradients(nn.Module):
     def forward(self, light: Tensor) -> Tensor:
         """Return the features of each image."""
         gradients = functional.conv2d(light, self.sobel, padding=1)  # [N, 2, S, S]
-        magnitude = (gradients.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
+        # clamped, since the ONNX exporter drops the addition of so small a number
+        magnitude = gradients.square().sum(dim=1, keepdim=True).clamp_min(1e-8).sqrt()
         cosines = (functional.conv2d(gradients, self.directions) / magnitude).clamp_min(0)  # [N, orientations, S, S]
         shares = magnitude * cosines**SHARPNESS
         return torch.cat([_pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
@@ -50,4 +51,4 @@ def _triangles(cell: int) -> Tensor:
 
 def _pool(shares: Tensor, cells: Tensor) -> Tensor:
     bins = cells @ (shares @ cells.T)  # [N, orientations, S / cell, S / cell]
-    return functional.normalize((bins + 1e-9).sqrt().flatten(1), eps=1e-3)
+    return functional.normalize(bins.clamp_min(1e-9).sqrt().flatten(1), eps=1e-3)

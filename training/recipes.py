@@ -25,9 +25,10 @@ class DensityRecipe(BaseModel):
     neighbours: Count = 3
     outliers: Count = 4  # for each normal image
     hidden: tuple[Count, Count] = (256, 64)
-    epochs: Count = 16
+    epochs: Count = 12
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
+    classifier_weight: Weight = 0.5
 
 
 class AutoencoderRecipe(BaseModel):
