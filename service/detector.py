@@ -80,13 +80,13 @@ class Detector:
         return reconstruction
 
     def explain(self, pixels: images.Pixels) -> Floats:
-        """Return per pixel how much the image differs from its reconstruction, in [0, 1] of the pixel range."""
-        return difference(pixels, self.reconstruct(pixels))
+        """Return per pixel how odd its surroundings are, in [0, 1]: the heat map."""
+        return np.asarray(self._model(pixels=pixels)["heat"] / np.float32(255), np.float32)
 
-
-def difference(pixels: images.Pixels, reconstruction: images.Pixels) -> Floats:
-    """Return |pixels - reconstruction| [N, H, W] in [0, 1] of the pixel range: the heat map of what is odd."""
-    return np.asarray(np.abs(pixels.astype(np.float32) - reconstruction) / 255, np.float32)
+    def compare(self, pixels: images.Pixels) -> images.Pixels:
+        """Return `pixels`, their reconstruction and their heat map of 255 values, side by side [N, 3, H, W]."""
+        out = self._model(pixels=pixels)
+        return np.stack([pixels, out["reconstruction"], out["heat"]], axis=1)
 
 
 def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:

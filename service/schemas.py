@@ -98,7 +98,7 @@ class Picture(BaseModel):
 
 
 class Explanation(Picture):
-    """The heat map as `png`, with what it compares: the image as the model sees it, and its reconstruction."""
+    """The heat map as `png`, beside the image as the model sees it, and its reconstruction."""
 
     input: str
     reconstruction: str

@@ -36,8 +36,8 @@ def pca(fitted: Pixels, seed: int) -> Score:
 
 def isolation_forest(fitted: Pixels, seed: int) -> Score:
     """Return the isolation forest's score, of 300 trees instead of 100: more is better, up to there."""
-    model = IsolationForest(300, random_state=seed).fit(flat(fitted))
-    return lambda pixels: -model.score_samples(flat(pixels))
+    model = IsolationForest(n_estimators=300, random_state=seed).fit(flat(fitted))
+    return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
 
 
 def one_class_svm(fitted: Pixels, seed: int) -> Score:

@@ -58,22 +58,19 @@ class Result(Task):
 
 def tasks(
     methods: Iterable[str],
-    data_set: DataSet,
+    data_name: str,
     protocol: Protocol,
-    classes: Sequence[str],
+    class_names: Iterable[str],
     seeds: Iterable[int],
     limit: int,
 ) -> list[Task]:
     """Return one task for each method, class and seed; MetricError for an unknown method."""
-    unknown = set(methods) - set(METHODS)
+    wanted, names = tuple(methods), tuple(class_names)
+    unknown = set(wanted) - set(METHODS)
     if unknown:
         raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
-    names = [data_set.class_names[index] for index in data_set.indices(classes)]
     return [
-        Task(method, data_set.name, protocol, name, seed, limit)
-        for seed in seeds
-        for name in names
-        for method in methods
+        Task(method, data_name, protocol, name, seed, limit) for seed in seeds for name in names for method in wanted
     ]
 
 
@@ -167,7 +164,7 @@ def density(normal: NormalSplit, seed: int) -> Score:
 
     def score(pixels: Pixels) -> Floats:
         with torch.no_grad():
-            parts = [fitted(batch) for batch in to_light(pixels).split(BATCH)]
+            parts = [fitted(batch)[0] for batch in to_light(pixels).split(BATCH)]
         return np.asarray(torch.cat(parts).numpy(), np.float64)
 
     return score

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from service import images
 from training.data import NormalSplit
-from training.gradients import FEATURES, OrientedGradients
+from training.gradients import FEATURES, OrientedGradients, energy_map
 from training.outliers import KINDS, jitter, outliers
 from training.recipes import DensityRecipe
 
@@ -17,7 +17,7 @@ FLOOR = -1.0  # standard deviations: a part that finds an image very normal must
 
 
 class Density(nn.Module):
-    """Light images [N, 1, 32, 32] in [0, 1] to how unlikely each is among the normal ones, [N], in standard deviations.
+    """Light images [N, 1, 32, 32] in [0, 1] to how unlikely each is among the normal ones, and a map of what is odd.
 
     The sum of two estimates of a negative log density, up to constants, on the same oriented gradients:
 
@@ -32,6 +32,7 @@ class Density(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    usual_energy: Tensor
 
     def __init__(self, recipe: DensityRecipe, normal_images: int) -> None:
         super().__init__()
@@ -41,24 +42,33 @@ class Density(nn.Module):
         self.classifier = OutlierClassifier(recipe.hidden)
         self.register_buffer("mean", torch.zeros(2))
         self.register_buffer("deviation", torch.ones(2))
+        self.register_buffer("usual_energy", torch.ones(()))
 
-    def forward(self, light: Tensor) -> Tensor:
-        """Return [N], the weighted sum of both standardised parts of each image."""
-        near, ratio = ((self._parts(light) - self.mean) / self.deviation).clamp_min(FLOOR).unbind(dim=1)
-        return near + self.recipe.classifier_weight * ratio
+    def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the density [N], the weighted sum of both standardised parts, and the heat map [N, 32, 32] in [0, 1).
+
+        Heat is by how much the oriented gradients around a pixel differ from those of the nearest normal images: 0.5 is
+        the most that all but 1 % of normal images reach anywhere.
+        """
+        parts, energy = self.parts(light)
+        near, ratio = ((parts - self.mean) / self.deviation).clamp_min(FLOOR).unbind(dim=1)
+        return near + self.recipe.classifier_weight * ratio, energy / (energy + self.usual_energy)
+
+    def parts(self, light: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both parts before standardisation [N, 2], and the energy of what is odd around each pixel [N, 32, 32]."""
+        features = self.gradients(light)
+        distance, nearest = self.neighbours(features)
+        return torch.stack([distance, self.classifier(features)], dim=1), energy_map(features - nearest)
 
     def fit(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
         """Fit on normal images `light`, and standardise on other normal images, `held_out`."""
         self.neighbours.fit(self._features(light), generator)
         fit_classifier(self.classifier, *self._examples(light, generator), self.recipe, generator)
         with torch.no_grad():
-            parts = torch.cat([self._parts(batch) for batch in held_out.split(BATCH)])
+            parts, energy = (torch.cat(p) for p in zip(*map(self.parts, held_out.split(BATCH)), strict=True))
+        self.usual_energy.copy_(energy.amax(dim=(1, 2)).quantile(0.99))
         self.mean.copy_(parts.mean(dim=0))
         self.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
-
-    def _parts(self, light: Tensor) -> Tensor:
-        features = self.gradients(light)
-        return torch.stack([self.neighbours(features), self.classifier(features)], dim=1)
 
     def _examples(self, light: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return features and labels, 0 for normal, 1 + kind for outliers: two parts normal, `outliers` parts not."""
@@ -90,7 +100,7 @@ def to_light(pixels: images.Pixels) -> Tensor:
 
 
 class Neighbours(nn.Module):
-    """Features [N, F] to the log mean square distance to the nearest prototypes, in the leading principal components.
+    """Features [N, F] to the nearest prototypes, in the leading principal components.
 
     The prototypes are fitted features, kept in half precision: the files are half as large.
     """
@@ -115,13 +125,14 @@ class Neighbours(nn.Module):
         chosen = torch.randperm(len(features), generator=generator)[: len(self.prototypes)]
         self.prototypes.copy_(centred[chosen] @ self.directions)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return [N], higher for features that lie farther from all prototypes."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log mean square distance to the nearest prototypes [N], and the mean of these [N, F]."""
         projected, prototypes = (features - self.mean) @ self.directions, self.prototypes.float()
         squares = projected.square().sum(dim=1, keepdim=True) + prototypes.square().sum(dim=1)
         distances = (squares - 2 * projected @ prototypes.T).clamp_min(0)  # [N, prototypes]
-        nearest, _ = distances.topk(self.neighbours, largest=False)
-        return (nearest.mean(dim=1) + 1e-3).log()
+        nearest, chosen = distances.topk(self.neighbours, largest=False)
+        mean = prototypes[chosen].mean(dim=1) @ self.directions.T + self.mean
+        return (nearest.mean(dim=1) + 1e-3).log(), mean
 
 
 class OutlierClassifier(nn.Module):

@@ -42,6 +42,14 @@ class OrientedGradients(nn.Module):
         return torch.cat([_pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
 
 
+def energy_map(features: Tensor) -> Tensor:
+    """Return how much of `features` [N, FEATURES], or of a difference of two, lies around each pixel [N, 32, 32]."""
+    cells = SIZE // CELLS[0]
+    finest = features[:, : ORIENTATIONS * cells**2].unflatten(1, (ORIENTATIONS, cells, cells))
+    energy = finest.square().sum(dim=1, keepdim=True)
+    return functional.interpolate(energy, size=(SIZE, SIZE), mode="bilinear", align_corners=False).squeeze(1)
+
+
 def _triangles(cell: int) -> Tensor:
     """Return weights [S / cell, S] by which the pixels of a line fall into overlapping cells, each summing to 1."""
     centres = (torch.arange(SIZE // cell) + 0.5) * cell - 0.5

@@ -27,7 +27,7 @@ from training.recipes import AutoencoderRecipe, Recipe
 from training.runs import Request, Run
 from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
 
-DETECTOR_OUTPUTS = ("reconstruction", "l_con", "latent", "density", "score")
+DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 GOLDEN_IMAGES = 8
 PICTURED = 16
 

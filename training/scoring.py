@@ -10,7 +10,6 @@ from training.data import to_images
 from training.density import Density
 
 BATCH = 256
-TOLERANCE = 4.0  # standard deviations
 
 
 class EncoderGraph(nn.Module):
@@ -35,15 +34,16 @@ class DetectorGraph(nn.Module):
       normal images: unscaled, the distance would shrink with the codes, which a shared encoder is free to do.
     - `density` [N], how unlikely the image's oriented gradients are among normal ones; see Density. It sees what
       reconstruction overlooks: a model that draws well draws other glyphs well, too.
-    - `score` [N], density, and beyond TOLERANCE standard deviations from their means l_con and latent, too: as long as
-      they are usual, they say little about an image, but no image that cannot be reconstructed may pass.
+    - `heat` uint8 [N, 32, 32], where it is unlikely.
+    - `score` [N], density, plus by how many standard deviations l_con and latent exceed the most that any held-out normal
+      image reaches: below that they say little about an image, but none that cannot be reconstructed may pass.
 
     The statistics come from `fit_statistics`; until then l_con and latent are not standardised.
     """
 
     gap_mean: Tensor
     gap_deviation: Tensor
-    part_mean: Tensor
+    part_limit: Tensor
     part_deviation: Tensor
 
     def __init__(self, autoencoder: Autoencoder, latent_size: int, density: Density) -> None:
@@ -52,17 +52,18 @@ class DetectorGraph(nn.Module):
         self.density = density
         self.register_buffer("gap_mean", torch.zeros(latent_size))
         self.register_buffer("gap_deviation", torch.ones(latent_size))
-        self.register_buffer("part_mean", torch.zeros(2))
+        self.register_buffer("part_limit", torch.zeros(2))
         self.register_buffer("part_deviation", torch.ones(2))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return reconstruction, l_con, latent, density and score of `pixels`; see the class for shapes and meaning."""
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return reconstruction, heat, l_con, latent, density and score of `pixels`; see the class for their meaning."""
         x = to_images(pixels)
         x_hat, parts = self.reconstruct(x)
-        density = self.density((x + 1) / 2)
-        excess = ((parts - self.part_mean) / self.part_deviation - TOLERANCE).clamp_min(0)
+        density, heat = self.density((x + 1) / 2)
+        excess = ((parts - self.part_limit) / self.part_deviation).clamp_min(0)
         reconstruction = ((x_hat.squeeze(1) + 1) * 127.5).round().to(torch.uint8)
-        return reconstruction, parts[:, 0], parts[:, 1], density, density + excess.sum(dim=1)
+        heat = (heat * 255).round().to(torch.uint8)
+        return reconstruction, heat, parts[:, 0], parts[:, 1], density, density + excess.sum(dim=1)
 
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x_hat [N, 1, 32, 32], and l_con and latent [N, 2], of images `x` [N, 1, 32, 32] in [-1, 1]."""
@@ -73,12 +74,12 @@ class DetectorGraph(nn.Module):
 
 @torch.no_grad()
 def fit_statistics(graph: DetectorGraph, held_out: images.Pixels) -> None:
-    """Set the means and deviations in `graph` from normal images `held_out` that no part was fitted on."""
+    """Set the limits and deviations in `graph` from normal images `held_out` that no part was fitted on."""
     batches = [to_images(batch) for batch in torch.from_numpy(held_out).split(BATCH)]
     codes = [graph.autoencoder(batch)[1:] for batch in batches]
     gap = torch.cat([z - z_hat for z, z_hat in codes]).flatten(1)
     graph.gap_mean.copy_(gap.mean(dim=0))
     graph.gap_deviation.copy_(gap.std(dim=0).clamp_min(1e-6))
     parts = torch.cat([graph.reconstruct(batch)[1] for batch in batches])
-    graph.part_mean.copy_(parts.mean(dim=0))
+    graph.part_limit.copy_(parts.amax(dim=0))
     graph.part_deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
