@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from pyod.models.deep_svdd import DeepSVDD
-from pyod.models.knn import KNN
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 from service.images import Pixels
@@ -18,7 +18,6 @@ Score = Callable[[Pixels], Floats]
 Fit = Callable[[Pixels, int], Score]  # fitted images and a seed
 
 NEIGHBOURS = 5
-VARIANCE = 0.9  # of the pixels, kept by the principal components before the SVM, which scales badly with dimensions
 DEEP_SVDD_EPOCHS = 100
 
 
@@ -40,20 +39,19 @@ def isolation_forest(fitted: Pixels, seed: int) -> Score:
     return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
 
 
-def one_class_svm(fitted: Pixels, seed: int) -> Score:
-    """Return the one-class SVM's score (RBF, gamma "scale", nu 0.1), on the components with 90 % of the variance."""
-    components = PCA(VARIANCE, random_state=seed).fit(flat(fitted))
-    model = OneClassSVM(nu=0.1).fit(components.transform(flat(fitted)))
-    return lambda pixels: -model.score_samples(components.transform(flat(pixels)))
+def one_class_svm(fitted: Pixels, seed: int) -> Score:  # noqa: ARG001 (it draws nothing)
+    """Return the one-class SVM's score (RBF, gamma "scale"), with nu 0.1 as Deep SVDD's authors use."""
+    model = OneClassSVM(nu=0.1).fit(flat(fitted))
+    return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
 
 
 def nearest_neighbours(fitted: Pixels, seed: int) -> Score:
-    """Return PyOD's mean distance to the nearest images, of pixels scaled to unit length, which suits glyphs."""
+    """Return the mean distance to the five nearest images, of pixels scaled to unit length, which suits glyphs."""
     return _nearest(fitted, unit, seed)
 
 
 def hog_nearest_neighbours(fitted: Pixels, seed: int) -> Score:
-    """Return PyOD's mean distance to the nearest images, in scikit-image's histograms of oriented gradients."""
+    """Return the mean distance to the five nearest images, in scikit-image's histograms of oriented gradients."""
     return _nearest(fitted, histograms, seed)
 
 
@@ -78,7 +76,7 @@ BASELINES: dict[str, Fit] = {
 
 def flat(pixels: Pixels) -> NDArray[np.float32]:
     """Return uint8 `pixels` [N, H, W] as vectors [N, H W] in [0, 1]."""
-    return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+    return np.asarray(pixels.reshape(len(pixels), -1) / 255, np.float32)
 
 
 def unit(pixels: Pixels) -> NDArray[np.float32]:
@@ -93,6 +91,5 @@ def histograms(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _nearest(fitted: Pixels, features: Callable[[Pixels], NDArray[np.float32]], _seed: int) -> Score:
-    model = KNN(n_neighbors=NEIGHBOURS, method="mean", algorithm="brute")
-    model.fit(features(fitted))
-    return lambda pixels: np.asarray(model.decision_function(features(pixels)), np.float64)
+    model = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(features(fitted))
+    return lambda pixels: np.asarray(model.kneighbors(features(pixels))[0].mean(axis=1), np.float64)

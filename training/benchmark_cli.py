@@ -19,7 +19,6 @@ DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data
 Out = Annotated[Path, typer.Option(help="Where the results go, as .json and .md; those there are kept.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
 DATA_ROOT, MODELS_DIR, OUT = Path("data"), Path("models"), Path("reports/detection")
-DAMAGES = ("erase", "fill", "noise")
 
 
 @app.command()
@@ -67,5 +66,5 @@ def corruptions(
             alarms.corruption, f"{alarms.severity:g}", alarms.meaning, f"{alarms.at_01:.3f}", f"{alarms.at_05:.3f}"
         )
     console.print(table)
-    shares = ", ".join(f"{damage} {suite.share_of_heat(detector, normal, damage):.2f}" for damage in DAMAGES)
+    shares = ", ".join(f"{damage} {suite.share_of_heat(detector, normal, damage):.2f}" for damage in suite.DAMAGES)
     console.print(f"share of the hottest 5 % of the map inside a damaged disc: {shares}")

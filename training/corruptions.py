@@ -56,15 +56,12 @@ def measure(detector: Detector, normal: Pixels, seed: int = 0) -> Iterator[Alarm
 def share_of_heat(detector: Detector, normal: Pixels, damage: str, radius: int = 6, seed: int = 0) -> float:
     """Return the share of the hottest 5 % of heat-map pixels that lie inside a damaged disc, the mean over `normal`.
 
-    The disc of `radius` pixels lies on the glyph; `damage` erases it, fills it, or makes it noise.
+    The disc of `radius` pixels lies on the glyph; `damage` is one of DAMAGES.
     """
     rng = np.random.default_rng(seed)
     inside = _discs(normal, radius, rng)
     damaged = normal.copy()
-    patch = {"erase": np.zeros_like, "fill": lambda x: np.full_like(x, 255), "noise": lambda x: _noise(x, 1, rng)}[
-        damage
-    ]
-    damaged[inside] = patch(damaged[inside])
+    damaged[inside] = DAMAGES[damage](damaged[inside], 1, rng)
     heat = detector.explain(damaged).reshape(len(normal), -1)
     hottest = np.argsort(-heat, axis=1)[:, : heat.shape[1] // 20]
     return float(np.take_along_axis(inside.reshape(len(normal), -1), hottest, axis=1).mean())
@@ -153,6 +150,11 @@ def _to_pixels(values: NDArray[np.floating]) -> Pixels:
     return np.asarray(np.rint(np.clip(values, 0, 255)), np.uint8)
 
 
+DAMAGES: dict[str, Make] = {
+    "erase": lambda pixels, _, __: np.zeros_like(pixels),
+    "fill": lambda pixels, _, __: np.full_like(pixels, 255),
+    "noise": _noise,
+}
 CORRUPTIONS: dict[str, Corruption] = {
     "shift, px": Corruption(_shift, (0, 1), "harmless"),
     "rotation, degrees": Corruption(_rotate, (5, 10), "harmless"),
