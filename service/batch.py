@@ -83,7 +83,7 @@ def rejection_threshold(p_values: NDArray[np.float64], alpha: float) -> float:
     Benjamini and Hochberg (1995): the largest p_(k) with p_(k) <= alpha * k / N, where p_(1) <= ... <= p_(N).
     """
     ordered = np.sort(p_values)
-    rejected = ordered[ordered * len(ordered) / np.arange(1, len(ordered) + 1) <= alpha]
+    rejected = ordered[ordered * (len(ordered) / np.arange(1, len(ordered) + 1)) <= alpha]
     return float(np.max(rejected, initial=0.0))
 
 
