@@ -33,17 +33,21 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is asked for: by protocol A one class is normal, by B all but one; `limit` 0 means all images."""
+    """What a method is asked for: by protocol A one class is normal, by B all but one; `limit` 0 means all images.
+
+    `contamination` is the share of images of other classes among the normal training images, calibration included.
+    """
 
     method: str
     data: str
     protocol: Protocol
     class_name: str
     seed: int
-    limit: int
+    limit: int = 0
+    contamination: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result(Task):
     """How well a method did on the test split; rates at the conformal p-value 0.01, but for false_alarms_05."""
 
@@ -63,14 +67,20 @@ def tasks(
     class_names: Iterable[str],
     seeds: Iterable[int],
     limit: int,
+    contamination: float,
 ) -> list[Task]:
     """Return one task for each method, class and seed; MetricError for an unknown method."""
     wanted, names = tuple(methods), tuple(class_names)
     unknown = set(wanted) - set(METHODS)
+    if contamination and not set(wanted).isdisjoint(RECIPES):
+        raise MetricError(f"--contamination: expected methods other than {', '.join(RECIPES)}, got them; leave it at 0")
     if unknown:
         raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
     return [
-        Task(method, data_name, protocol, name, seed, limit) for seed in seeds for name in names for method in wanted
+        Task(method, data_name, protocol, name, seed, limit, contamination)
+        for seed in seeds
+        for name in names
+        for method in wanted
     ]
 
 
@@ -96,7 +106,7 @@ def measure(task: Task, data_set: DataSet, root: Path) -> Result:
     """Return how well the task's method, fitted and calibrated on training images, does on the test split."""
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
-    normal = _limited(data.split_normal(data_set.train.of(normal_labels), task.seed), task.limit)
+    normal = _limited(data.split_normal(_fitted(task, data_set, normal_labels), task.seed), task.limit)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(data_set.test.labels))[: task.limit or None]
     pixels, anomalous = data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], normal_labels)
@@ -178,6 +188,14 @@ def _whole(task: Task, classes: Sequence[str], root: Path) -> Score:
         artifact = publish.publish(train(job, path / "run"), path / "models", root, "model")
         detector = Detector(artifact, "cpu")
     return lambda pixels: np.asarray(detector.score(pixels).score, np.float64)
+
+
+def _fitted(task: Task, data_set: DataSet, labels: Sequence[int]) -> Pixels:
+    """Return the training images of `labels`, and those of others that contaminate them."""
+    pure = data_set.train.of(labels)
+    others = data_set.train.pixels[~np.isin(data_set.train.labels, labels)]
+    count = round(len(pure) * task.contamination / (1 - task.contamination))
+    return np.concatenate([pure, np.random.default_rng(task.seed).choice(others, count, replace=False)])
 
 
 def _limited(normal: NormalSplit, limit: int) -> NormalSplit:

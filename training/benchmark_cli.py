@@ -30,6 +30,9 @@ def detection(
     seeds: Annotated[str, typer.Option(help="With commas between.")] = "0",
     protocol: Annotated[Literal["A", "B"], typer.Option(help="A: one class is normal; B: all but one.")] = "A",
     limit: Annotated[int, typer.Option(min=0, help="Fit, calibrate and test on so many images at most; 0: all.")] = 0,
+    contamination: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of other classes among the normal training images.")
+    ] = 0.0,
     out: Out = OUT,
 ) -> None:
     """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
@@ -39,7 +42,7 @@ def detection(
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
     numbers = [int(seed) for seed in seeds.split(",")]
-    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit)
+    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination)
     out.parent.mkdir(parents=True, exist_ok=True)
     for result in benchmark.run(todo, data_set, data_root, out.with_suffix(".json")):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")

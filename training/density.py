@@ -62,6 +62,8 @@ class Density(nn.Module):
 
     def fit(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
         """Fit on normal images `light`, and standardise on other normal images, `held_out`."""
+        if len(light) > self.recipe.max_images:
+            light = light[torch.randperm(len(light), generator=generator)[: self.recipe.max_images]]
         self.neighbours.fit(self._features(light), generator)
         fit_classifier(self.classifier, *self._examples(light, generator), self.recipe, generator)
         with torch.no_grad():

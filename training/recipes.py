@@ -23,6 +23,7 @@ class DensityRecipe(BaseModel):
     components: Count = 64
     prototypes: Count = 6000
     neighbours: Count = 3
+    max_images: Count = 20_000  # to fit on: more need memory, and add little
     outliers: Count = 4  # for each normal image
     hidden: tuple[Count, Count] = (256, 64)
     epochs: Count = 12

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from service import images
-from training import benchmark, cli
+from training import benchmark, cli, data
 from training.baselines import BASELINES
-from training.benchmark import Result
+from training.benchmark import Result, Task
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES.keys() - {"deep-svdd"}))
@@ -55,8 +55,21 @@ def test_an_unknown_method_is_named_with_the_known_ones(digits_npz: Path, tmp_pa
 
 def test_the_table_gives_means_over_seeds_and_the_worst_class():
     def result(name: str, seed: int, auroc: float) -> Result:
-        return Result("density", "mnist", "A", name, seed, 0, auroc, 1, 0.5, 0.01, 0.05, inside=True, seconds=1)
+        rates = {"detected": 0.5, "false_alarms": 0.01, "false_alarms_05": 0.05, "inside": True}
+        task = {"method": "density", "data": "mnist", "protocol": "A", "class_name": name, "seed": seed}
+        return Result(**task, **rates, auroc=auroc, average_precision=1, seconds=1)
 
     page = benchmark.table([result("0", 0, 1.0), result("0", 1, 0.9), result("1", 0, 0.8), result("1", 1, 0.7)])
     row = [cell.strip() for cell in page.splitlines()[2].split("|")[1:-1]]
     assert row == ["density", "95.0", "75.0", "85.00 ± 5.00", "75.00", "0.500", "0.0100", "4/4", "1", "2"]
+
+
+def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
+    data_set = data.load(str(digits_npz), tmp_path, 32)
+    task = Task("pca", "digits", "A", "low", 0, contamination=0.2)
+    normal = data_set.indices(["low"])
+    pure, mixed = data_set.train.of(normal), benchmark._fitted(task, data_set, normal)
+    assert len(pure) / len(mixed) == pytest.approx(0.8, abs=0.01)
+    np.testing.assert_array_equal(mixed[: len(pure)], pure)
+    others = {image.tobytes() for image in data_set.train.of(data_set.indices(["high"]))}
+    assert all(image.tobytes() in others for image in mixed[len(pure) :])
