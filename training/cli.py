@@ -33,6 +33,7 @@ ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The fol
 Networks = Annotated[
     list[str], typer.Option("--network", help=f"Generators: {', '.join(features.NETWORKS)}; give several if you like.")
 ]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
 InceptionWeights = Annotated[
     Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
@@ -62,9 +63,7 @@ def fit(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")
-    ] = None,
+    changes: Changes = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, held-out parts.")] = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
@@ -166,6 +165,7 @@ def suite(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
     images: Annotated[int | None, typer.Option(min=100, help="Train on so many images only.")] = None,
+    changes: Changes = None,
     seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     networks: Networks = NETWORKS,
@@ -176,9 +176,11 @@ def suite(
 ) -> None:
     """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
     scale = {"epochs": epochs, "width": width, "images": images}
-    wanted = suites.Suite(name, [f"{field}={value}" for field, value in scale.items() if value is not None], seeds)
+    scaling = [f"{field}={value}" for field, value in scale.items() if value is not None]
+    wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
+    jobs = wanted.jobs(data_root, device)
     judge = _judge(wanted.data, networks, models_dir, data_root, samples, inception_weights)
-    models = suites.run(wanted, out, data_root, device, judge.measure)
+    models = suites.run(jobs, out, judge.measure)
     console.print(f"report {reporting.write(models, out)}")
 
 

@@ -3,7 +3,7 @@
 A suite that was interrupted goes on where it was: finished models are skipped, begun runs are continued.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,23 +32,25 @@ class Suite:
     seeds: int = 1
     data: str = "cifar10"
 
-    def jobs(self, data_root: Path, device: Device) -> Iterator[tuple[str, Job]]:
-        """Yield a name and a job for every model; RecipeError if there is no such suite or a change makes no sense."""
+    def jobs(self, data_root: Path, device: Device) -> dict[str, Job]:
+        """Return a job for every model by name; RecipeError if there is no such suite or a change makes no sense."""
         if self.name not in SUITES:
             raise RecipeError(f"suite {self.name!r}: expected one of: {', '.join(SUITES)}; choose one")
         resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]
-        for seed in range(self.seeds):
-            for recipe in resolved:
-                yield f"{recipe.name}-s{seed}", Job(recipe, self.data, data_root, seed=seed, device=device)
+        return {
+            f"{recipe.name}-s{seed}": Job(recipe, self.data, data_root, seed=seed, device=device)
+            for seed in range(self.seeds)
+            for recipe in resolved
+        }
 
 
-def run(suite: Suite, out: Path, data_root: Path, device: Device, measure: Measure) -> Path:
-    """Return the folder of the suite's models, `out`/models, all trained and measured; the runs are in `out`/runs.
+def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
+    """Return the folder of the models of all `jobs`, `out`/models, trained and measured; the runs are in `out`/runs.
 
     A recipe that fails does not keep the others from running; TrainingError names those that failed at the end.
     """
     failed = []
-    for name, job in suite.jobs(data_root, device):
+    for name, job in jobs.items():
         try:
             _run_one(name, job, out, measure)
         except OddglyphError as error:
@@ -56,7 +58,7 @@ def run(suite: Suite, out: Path, data_root: Path, device: Device, measure: Measu
             failed.append(name)
     if failed:
         raise TrainingError(
-            f"suite {suite.name}: expected all models, got none of {', '.join(failed)}; see above, run it again"
+            f"suite: expected all models, got none of {', '.join(failed)}; see above, then run it again"
         )
     return out / "models"
 

@@ -29,24 +29,21 @@ def brightness(generator: Generator, _folder: Path) -> list[Metric]:
 
 
 def test_q1_is_every_row_of_the_reference_and_the_two_beyond():
-    names = [name for name, _ in Suite("q1", ["width=8", "epochs=2", "images=1000"], seeds=2).jobs(Path(), CPU)]
-    assert len(names) == len(set(names)) == 28
-    assert {"dcgan-s0", "dcgan-s1", "dcgan-relu-tanh-s0", "cgan-s0", "wgan-gp-s1", "sngan-s0", "sngan-cond-s1"} <= set(
-        names
-    )
-    jobs = [job for _, job in Suite("q1", ["width=8", "epochs=2", "images=1000"]).jobs(Path(), CPU)]
-    assert all(job.recipe.model_dump().items() >= {"width": 8, "epochs": 2, "images": 1000}.items() for job in jobs)
+    jobs = Suite("q1", ["width=8", "epochs=2", "images=1000"], seeds=2).jobs(Path(), CPU)
+    assert len(jobs) == 28
+    assert {"dcgan-s0", "dcgan-s1", "cgan-s0", "wgan-gp-s1", "sngan-s0", "sngan-cond-s1"} <= jobs.keys()
+    scale = {"width": 8, "epochs": 2, "images": 1000}
+    assert all(job.recipe.model_dump().items() >= scale.items() for job in jobs.values())
 
 
 @pytest.mark.parametrize(("name", "changes"), [("q2", []), ("q1", ["width=0"])])
-def test_nonsense_is_refused_before_anything_is_trained(name: str, changes: list[str], tmp_path: Path):
+def test_nonsense_is_refused(name: str, changes: list[str], tmp_path: Path):
     with pytest.raises(RecipeError):
-        suite.run(Suite(name, changes), tmp_path, tmp_path, CPU, brightness)
-    assert not list(tmp_path.iterdir())
+        Suite(name, changes).jobs(tmp_path, CPU)
 
 
 def test_a_suite_publishes_models_that_serve_and_is_not_done_twice(tiny: Suite, tmp_path: Path):
-    models = suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+    models = suite.run(tiny.jobs(tmp_path, CPU), tmp_path, brightness)
     plain, conditional = (artifact.load(models / name) for name in ("dcgan-s0", "sngan-cond-s0"))
     assert (Generator(plain).is_conditional, Generator(conditional).is_conditional) == (False, True)
     pixels = Generator(conditional).sample(conditional.manifest.class_names[3], 5, seed=1)
@@ -56,7 +53,7 @@ def test_a_suite_publishes_models_that_serve_and_is_not_done_twice(tiny: Suite, 
     assert (manifest.kind, manifest.channels, manifest.normal_classes) == ("generator", 3, ())
     assert {"generator.onnx", "golden.npz", "samples.png", "curves.png", "metrics.json"} == manifest.files.keys()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+    suite.run(tiny.jobs(tmp_path, CPU), tmp_path, brightness)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -64,7 +61,7 @@ def test_a_recipe_that_fails_is_named_and_keeps_no_other_from_running(tiny: Suit
     (tmp_path / "runs" / "dcgan-s0").mkdir(parents=True)
     (tmp_path / "runs" / "dcgan-s0" / "in-the-way").touch()
     with pytest.raises(TrainingError, match="got none of dcgan-s0;"):
-        suite.run(tiny, tmp_path, tmp_path, CPU, brightness)
+        suite.run(tiny.jobs(tmp_path, CPU), tmp_path, brightness)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["sngan-cond-s0"]
     assert len((tmp_path / "runs" / "sngan-cond-s0" / "metrics.jsonl").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "runs" / "sngan-cond-s0" / "run.json").read_text())["data"] == str(SAMPLE)
