@@ -13,7 +13,7 @@ from service.errors import SourceError
 from service.sinks import COLUMNS, Row
 
 FORMATS = ("csv", "jsonl", "parquet")
-SCORED = Row("a.png", 0.03125, 1.5, 2.0, 1 / 3, True)
+SCORED = Row("a.png", 0.03125, 1.5, 0.5, 2.0, 1 / 3, True)
 UNREADABLE = Row('b,"\n.png', error="image: expected PNG, got text; convert it")
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -51,7 +51,7 @@ def test_rows_survive_writing_and_reading(format_, written, tmp_path):
 def test_csv_is_what_spreadsheets_and_data_frames_expect(tmp_path):
     sinks.write([SCORED, UNREADABLE], tmp_path / "out.csv", "csv")
     assert (tmp_path / "out.csv").read_bytes() == (
-        b"id,l_con,latent,score,p_value,is_anomaly,error\n"
+        b"id,l_con,latent,density,score,p_value,is_anomaly,error\n"
         b"a.png,0.03125,1.5,2.0,0.3333333333333333,true,\n"
         b'"b,""\n.png",,,,,,"image: expected PNG, got text; convert it"\n'
     )
