@@ -83,7 +83,7 @@ def rejection_threshold(p_values: NDArray[np.float64], alpha: float) -> float:
     Benjamini and Hochberg (1995): the largest p_(k) with p_(k) <= alpha * k / N, where p_(1) <= ... <= p_(N).
     """
     ordered = np.sort(p_values)
-    rejected = ordered[ordered * len(ordered) / np.arange(1, len(ordered) + 1) <= alpha]
+    rejected = ordered[ordered * (len(ordered) / np.arange(1, len(ordered) + 1)) <= alpha]
     return float(np.max(rejected, initial=0.0))
 
 
@@ -100,15 +100,15 @@ def _rows(
     size = detector.image_size
     readable = [image for image in decoded if isinstance(image, np.ndarray)]
     scores = detector.score(np.array(readable, np.uint8).reshape(-1, size, size))
-    figures = zip(scores.l_con, scores.latent, scores.score, scores.p_value, scores.is_anomaly(alpha), strict=True)
+    columns = scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, scores.is_anomaly(alpha)
+    figures = zip(*columns, strict=True)
     for item, image in zip(batch, decoded, strict=True):
         if isinstance(image, OddglyphError):
             yield Row(_printable(item.id), error=_printable(str(image)))
         else:
-            l_con, latent, combined, p_value, is_anomaly = next(figures)
-            yield Row(
-                _printable(item.id), _short(l_con), _short(latent), _short(combined), float(p_value), bool(is_anomaly)
-            )
+            l_con, latent, density, combined, p_value, is_anomaly = next(figures)
+            parts = _short(l_con), _short(latent), _short(density), _short(combined)
+            yield Row(_printable(item.id), *parts, float(p_value), bool(is_anomaly))
 
 
 def _short(value: np.float32) -> float:

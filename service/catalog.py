@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 from service import artifact, defaults
 from service.artifact import Artifact, Manifest
 from service.batcher import Batcher, Turnstile
@@ -26,7 +24,7 @@ class ServedDetector:
     detector: Detector
     metrics: list[dict[str, Any]]
     score: Batcher[Scores]
-    compare: Batcher[Pixels]  # each image beside its reconstruction, [N, 2, H, W]
+    compare: Batcher[Pixels]  # each image beside its reconstruction and its heat map, [N, 3, H, W]
 
     @property
     def manifest(self) -> Manifest:
@@ -110,10 +108,9 @@ class Catalog:
 def _serve_detector(published: Artifact, device: Device, threads: int, executor: ThreadPoolExecutor) -> ServedDetector:
     detector = Detector(published, device, threads)
 
-    def compare(pixels: Pixels) -> Pixels:
-        return np.stack([pixels, detector.reconstruct(pixels)], axis=1)
-
-    return ServedDetector(detector, published.metrics(), Batcher(detector.score, executor), Batcher(compare, executor))
+    return ServedDetector(
+        detector, published.metrics(), Batcher(detector.score, executor), Batcher(detector.compare, executor)
+    )
 
 
 def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -196,9 +196,8 @@ def _show(rows: Iterator[sinks.Row]) -> None:
     """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
     table = Table(*sinks.COLUMNS, box=None)
     for row in islice(rows, TABLE_ROWS):
-        figures = [
-            f"{value:.4g}" if value is not None else "" for value in (row.l_con, row.latent, row.score, row.p_value)
-        ]
+        values = row.l_con, row.latent, row.density, row.score, row.p_value
+        figures = [f"{value:.4g}" if value is not None else "" for value in values]
         verdict = {True: "yes", False: "no", None: ""}[row.is_anomaly]
         table.add_row(Text(row.id), *figures, verdict, Text(row.error or ""), style="red" if row.is_anomaly else None)
     rest = sum(1 for _ in rows)

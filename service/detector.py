@@ -1,6 +1,6 @@
 """From pixels to anomaly scores, p-values, reconstructions and heat maps, by a published detector."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +21,20 @@ class Scores:
     """Scores of N images, each array [N]; higher means more anomalous, except for `p_value`.
 
     `l_con` is the mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range; `latent` the distance
-    between the code of the image and that of its reconstruction, in standard deviations of normal images; `score` the
-    combined anomaly score; `p_value` in (0, 1] the conformal p-value of `score`.
+    between the code of the image and that of its reconstruction, in standard deviations of normal images; `density` how
+    unlikely the image is among normal ones, in standard deviations, too; `score` the combined anomaly score; `p_value`
+    in (0, 1] the conformal p-value of `score`.
     """
 
     l_con: Floats
     latent: Floats
+    density: Floats
     score: Floats
     p_value: NDArray[np.float64]
 
     def __getitem__(self, rows: slice) -> "Scores":
         """Return the scores of some of the images."""
-        return Scores(self.l_con[rows], self.latent[rows], self.score[rows], self.p_value[rows])
+        return Scores(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
@@ -69,7 +71,8 @@ class Detector:
     def score(self, pixels: images.Pixels) -> Scores:
         """Return the scores of grey uint8 `pixels` [N, image_size, image_size], each independent of the others."""
         out = self._model(pixels=pixels)
-        return Scores(out["l_con"], out["latent"], out["score"], conformal_p_values(out["score"], self.calibration))
+        p_values = conformal_p_values(out["score"], self.calibration)
+        return Scores(out["l_con"], out["latent"], out["density"], out["score"], p_values)
 
     def reconstruct(self, pixels: images.Pixels) -> images.Pixels:
         """Return what the model makes of `pixels`, in the same shape and range."""
@@ -77,16 +80,16 @@ class Detector:
         return reconstruction
 
     def explain(self, pixels: images.Pixels) -> Floats:
-        """Return per pixel how much the image differs from its reconstruction, in [0, 1] of the pixel range."""
-        return difference(pixels, self.reconstruct(pixels))
+        """Return per pixel how odd its surroundings are, in [0, 1]: the heat map."""
+        return np.asarray(self._model(pixels=pixels)["heat"] / np.float32(255), np.float32)
+
+    def compare(self, pixels: images.Pixels) -> images.Pixels:
+        """Return `pixels`, their reconstruction and their heat map of 255 values, side by side [N, 3, H, W]."""
+        out = self._model(pixels=pixels)
+        return np.stack([pixels, out["reconstruction"], out["heat"]], axis=1)
 
 
-def difference(pixels: images.Pixels, reconstruction: images.Pixels) -> Floats:
-    """Return |pixels - reconstruction| [N, H, W] in [0, 1] of the pixel range: the heat map of what is odd."""
-    return np.asarray(np.abs(pixels.astype(np.float32) - reconstruction) / 255, np.float32)
-
-
-def conformal_p_values(scores: Floats, calibration: Floats) -> NDArray[np.float64]:
+def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return p = (1 + #{calibration >= score}) / (n + 1) for `scores` [N] against sorted `calibration` [n].
 
     Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image

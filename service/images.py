@@ -85,7 +85,7 @@ def grid(pixels: Pixels, columns: int) -> Pixels:
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
-def colour_heat(heat: NDArray[np.float32]) -> Pixels:
+def colour_heat(heat: NDArray[np.floating]) -> Pixels:
     """Return `heat` [H, W] in [0, 1] as RGB uint8 [H, W, 3]: black, red, yellow, white with growing heat."""
     ramps = np.stack([3 * heat, 3 * heat - 1, 3 * heat - 2], axis=-1)
     return np.asarray(np.rint(255 * np.clip(ramps, 0, 1)), np.uint8)

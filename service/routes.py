@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from service import images, metrics, schemas, uploads
 from service.answers import install_handlers
 from service.catalog import Catalog, ServedDetector, ServedGenerator
-from service.detector import Scores, difference
+from service.detector import Scores
 from service.images import Pixels
 
 WEB = Path(__file__).parent / "web"
@@ -109,12 +109,13 @@ async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.
 
 @dataclass(frozen=True)
 class _Compared:
-    """Uploaded images and what a detector makes of them, both [N, size, size]."""
+    """Uploaded images and what a detector makes of them, all [N, size, size]."""
 
     model: str
     ids: list[str]
     pixels: Pixels
     reconstruction: Pixels
+    heat: Pixels
 
 
 async def _compare(
@@ -125,8 +126,8 @@ async def _compare(
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
     decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
-    pairs = await served.compare(len(ids), decode)
-    return _Compared(served.manifest.name, ids, pairs[:, 0], pairs[:, 1])
+    planes = await served.compare(len(ids), decode)
+    return _Compared(served.manifest.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
 
 
 Compared = Annotated[_Compared, Depends(_compare)]
@@ -154,8 +155,8 @@ async def reconstruct(request: Request, compared: Compared) -> Response | schema
     responses=PNG,
 )
 async def explain(request: Request, compared: Compared) -> Response | schemas.ExplainAnswer:
-    """Return heat maps of where uploaded images differ from what the model makes of them; as for /reconstruct."""
-    heat = await _pngs(images.colour_heat(difference(compared.pixels, compared.reconstruction)))
+    """Return heat maps of where uploaded images are odd; as for /reconstruct."""
+    heat = await _pngs(images.colour_heat(compared.heat / 255))
     if _wants_png(request, len(heat)):
         return _png(heat[0])
     rows = zip(compared.ids, heat, await _pngs(compared.pixels), await _pngs(compared.reconstruction), strict=True)
@@ -190,11 +191,10 @@ def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha:
     name = served.manifest.name
     metrics.SCORED.labels(name).inc(len(ids))
     metrics.ANOMALIES.labels(name).inc(int(odd.sum()))
-    columns = (scores.l_con, scores.latent, scores.score, scores.p_value, odd)
-    results = [
-        schemas.ScoreResult(id=id_, l_con=l_con, latent=latent, score=score, p_value=p_value, is_anomaly=is_anomaly)
-        for id_, l_con, latent, score, p_value, is_anomaly in zip(ids, *(c.tolist() for c in columns), strict=True)
-    ]
+    fields = tuple(schemas.ScoreResult.model_fields)  # in the order of the columns
+    columns = (scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, odd)
+    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
+    results = [schemas.ScoreResult.model_validate(dict(zip(fields, row, strict=True))) for row in rows]
     return schemas.ScoreAnswer(model=name, alpha=alpha, results=results)
 
 

@@ -76,6 +76,7 @@ class ScoreResult(BaseModel):
     id: str = Field(description="Name of the uploaded file, or position of the array.")
     l_con: float = Field(description="Mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range.")
     latent: float = Field(description="Distance of the codes of image and reconstruction, in standard deviations.")
+    density: float = Field(description="How unlikely the image is among normal ones, in standard deviations.")
     score: float = Field(description="The combined anomaly score.")
     p_value: float = Field(description="Share of normal images expected to score at least as high, in (0, 1].")
     is_anomaly: bool = Field(description="Whether p_value <= alpha.")
@@ -97,7 +98,7 @@ class Picture(BaseModel):
 
 
 class Explanation(Picture):
-    """The heat map as `png`, with what it compares: the image as the model sees it, and its reconstruction."""
+    """The heat map as `png`, beside the image as the model sees it, and its reconstruction."""
 
     input: str
     reconstruction: str

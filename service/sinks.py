@@ -33,6 +33,7 @@ class Row:
     id: str
     l_con: float | None = None
     latent: float | None = None
+    density: float | None = None
     score: float | None = None
     p_value: float | None = None
     is_anomaly: bool | None = None
@@ -40,7 +41,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-PARQUET_TYPES = (pa.string(), pa.float32(), pa.float32(), pa.float32(), pa.float64(), pa.bool_(), pa.string())
+PARQUET_TYPES = (pa.string(), *[pa.float32()] * 4, pa.float64(), pa.bool_(), pa.string())
 SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
 
 

@@ -17,6 +17,7 @@ from service.runtime import OnnxModel, signature
 SIDE = 32
 CLASS_NAMES = ("ship", "cat", "frog")
 LATENT_SIZE = 8
+PARTS = ("l_con", "latent", "density", "score")
 
 
 def write_detector(folder: Path, normal: np.ndarray, components: int = 16) -> Path:
@@ -38,13 +39,16 @@ def write_detector(folder: Path, normal: np.ndarray, components: int = 16) -> Pa
         *_encode("x_hat", "z_hat"),
         *_distance("ReduceMean", "x", "x_hat", "l_con"),
         *_distance("ReduceSum", "z", "z_hat", "latent"),
+        helper.make_node("Sub", ["latent", "l_con"], ["density"]),
         helper.make_node("Add", ["l_con", "latent"], ["score"]),
         *_to_pixels("x_hat", "reconstruction"),
+        *_to_pixels("l_con_absolute", "heat"),
     ]
     constants = {"mean": mean, "basis": basis, "basis_t": basis.T.copy(), "shape": np.array([-1, SIDE, SIDE])}
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIDE, SIDE])]
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in ("l_con", "latent", "score")]
-    outputs.append(helper.make_tensor_value_info("reconstruction", TensorProto.UINT8, ["batch", SIDE, SIDE]))
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in PARTS]
+    pictures = "reconstruction", "heat"
+    outputs += [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", SIDE, SIDE]) for n in pictures]
     graph = _write_graph(folder / "detector.onnx", nodes, inputs, outputs, constants)
     model = OnnxModel(folder / "detector.onnx", graph, "cpu", 1)
     np.savez(folder / "calibration.npz", score=np.sort(model(pixels=held_out)["score"]))

@@ -13,7 +13,7 @@ from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
 from service.generator import Generator
-from training import data, features, recipes, runs
+from training import benchmark_cli, data, features, recipes, runs
 from training import evaluate as evaluation
 from training import judge as judging
 from training import publish as publishing
@@ -26,6 +26,7 @@ from training.publish_generator import publish_generator
 from training.train import Device, Job, train
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(benchmark_cli.app, name="benchmark")
 console = Console()
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]

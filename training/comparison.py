@@ -55,6 +55,13 @@ def table(models: Sequence[Artifact]) -> list[list[str]]:
     return [head, real, *rows]
 
 
+def per_class(figures: Figures) -> str:
+    """Return the class agreement of each class in one sentence; empty for a model that cannot be asked for a class."""
+    asked = [figure for figure in figures if figure["name"].startswith(PER_CLASS)]
+    shares = ", ".join(f"{figure['name'].removeprefix(PER_CLASS)} {figure['value']:.0%}" for figure in asked)
+    return f"Class agreement: {shares}." if asked else ""
+
+
 def _by_recipe(models: Sequence[Artifact]) -> list[list[Artifact]]:
     groups: dict[str, list[Artifact]] = {}
     for model in models:

@@ -73,7 +73,7 @@ def table(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
 
 def _ranking(scores: Scores, anomalous: NDArray[np.bool_], data: str) -> list[Metric]:
     measures = {"auroc": roc_auc_score, "average_precision": average_precision_score}
-    parts = {"l_con": scores.l_con, "latent": scores.latent, "score": scores.score}
+    parts = {"l_con": scores.l_con, "latent": scores.latent, "density": scores.density, "score": scores.score}
     return [
         _resampled(f"{measure}.{part}", function, anomalous, values, data)
         for measure, function in measures.items()

@@ -20,13 +20,14 @@ from service.runtime import OnnxModel
 from training import data, evaluate, plots, recipes
 from training.aae import Autoencoder
 from training.data import DataSet, NormalSplit
+from training.density import fit_density
 from training.errors import PublishError
 from training.export import Arrays, Exported, export, joint_parity, run_torch
 from training.recipes import AutoencoderRecipe, Recipe
 from training.runs import Request, Run
 from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
 
-DETECTOR_OUTPUTS = ("reconstruction", "l_con", "latent", "score")
+DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 GOLDEN_IMAGES = 8
 PICTURED = 16
 
@@ -168,8 +169,9 @@ def finished(run: Run) -> Finished:
 def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
     autoencoder.load_state_dict(finished.learner["autoencoder"])
-    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size)
-    fit_statistics(detector, normal)
+    density = fit_density(normal, recipe.density, finished.request.seed)
+    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, density)
+    fit_statistics(detector, normal.validation)
     inputs = {"pixels": normal.fit}
     exported = {
         "detector": export(detector, inputs, DETECTOR_OUTPUTS, path / "detector.onnx"),

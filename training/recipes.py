@@ -15,6 +15,23 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
+class DensityRecipe(BaseModel):
+    """How the density of a detector is fitted; training/density.py says what it is, docs/detection.md how it was chosen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    components: Count = 64
+    prototypes: Count = 6000
+    neighbours: Count = 3
+    max_images: Count = 20_000  # to fit on: more need memory, and add little
+    outliers: Count = 4  # for each normal image
+    hidden: tuple[Count, Count] = (256, 64)
+    epochs: Count = 12
+    batch_size: Count = 128
+    learning_rate: Positive = 2e-3
+    classifier_weight: Weight = 0.5
+
+
 class AutoencoderRecipe(BaseModel):
     """A shared-encoder adversarial autoencoder; with both extra weights at 0 it is a plain convolutional autoencoder.
 
@@ -47,6 +64,7 @@ class AutoencoderRecipe(BaseModel):
     learning_rate: Positive = 1e-3
     betas: tuple[Momentum, Momentum] = (0.5, 0.999)
     final_learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.02
+    density: DensityRecipe = DensityRecipe()
 
 
 class GanRecipe(BaseModel):

@@ -61,7 +61,9 @@ def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 def _section(model: Artifact) -> str:
     source = model.manifest.provenance
     how = f"`{source.command}`, seed {source.seed}, {source.device}, {source.train_seconds:,.0f} s, commit {source.commit[:12]}"
-    return "\n\n".join([f"## {model.manifest.name}", model.manifest.summary, how, *_pictures(model), ""])
+    agreement = comparison.per_class(model.metrics())
+    parts = [f"## {model.manifest.name}", model.manifest.summary, how, agreement, *_pictures(model)]
+    return "\n\n".join([*filter(None, parts), ""])
 
 
 def _shown(metrics: Iterable[Mapping[str, Any]], name: str) -> str:

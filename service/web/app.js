@@ -69,7 +69,7 @@ function show(result) {
   for (const image of item.querySelectorAll("img")) image.src = `data:image/png;base64,${result[image.dataset.show]}`;
   item.querySelector(".name").textContent = `${result.id} · ${result.model}`;
   item.querySelector(".sentence").textContent = sentence(result);
-  for (const name of ["p_value", "score", "l_con", "latent"]) {
+  for (const name of ["p_value", "score", "density", "l_con", "latent"]) {
     const pair = document.createElement("div");
     pair.append(Object.assign(document.createElement("dt"), { textContent: name }));
     pair.append(Object.assign(document.createElement("dd"), { textContent: result[name].toPrecision(3) }));

@@ -48,11 +48,11 @@ def test_rows_keep_order_ids_and_errors_whatever_the_batches(kinds, batch_size, 
     assert [row.error is None for row in rows] == [kind in "ab" for kind in kinds]
     for row, image in zip(rows, itertools.cycle(digits["x_test"])):
         if row.error:
-            assert (row.l_con, row.latent, row.score, row.p_value, row.is_anomaly) == (None,) * 5
+            assert (row.l_con, row.latent, row.density, row.score, row.p_value, row.is_anomaly) == (None,) * 6
         else:
             alone = detector.score(images.fit(image[None], detector.image_size))
-            found = (row.l_con, row.latent, row.score, row.p_value)
-            expected = (alone.l_con[0], alone.latent[0], alone.score[0], alone.p_value[0])
+            found = (row.l_con, row.latent, row.density, row.score, row.p_value)
+            expected = (alone.l_con[0], alone.latent[0], alone.density[0], alone.score[0], alone.p_value[0])
             np.testing.assert_allclose(found, expected, rtol=1e-5)
             assert row.is_anomaly == (alone.p_value[0] <= ALPHA)
 
@@ -118,7 +118,7 @@ def test_nothing_is_rejected_where_there_is_nothing():
 @given(values=st.lists(st.floats(1e-6, 1) | st.none(), max_size=40))
 def test_fdr_changes_the_verdict_only(values):
     rows = [
-        Row(str(number), error="x") if value is None else Row(str(number), 0.1, 0.2, 0.3, value, value <= ALPHA)
+        Row(str(number), error="x") if value is None else Row(str(number), 0.1, 0.2, 0.3, 0.4, value, value <= ALPHA)
         for number, value in enumerate(values)
     ]
     controlled = list(batch.control_fdr(rows, ALPHA))
@@ -130,7 +130,7 @@ def test_fdr_changes_the_verdict_only(values):
 
 
 def test_tally_counts_and_passes_rows_on():
-    rows = [Row("a", 0, 0, 0, 0.01, True), Row("b", error="x"), Row("c", 0, 0, 0, 1, False)]
+    rows = [Row("a", 0, 0, 0, 0, 0.01, True), Row("b", error="x"), Row("c", 0, 0, 0, 0, 1, False)]
     tally = batch.Tally()
     assert list(tally.count(rows)) == rows
     assert tally == batch.Tally(images=3, anomalies=1, errors=1)

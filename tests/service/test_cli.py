@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_detector(oddglyph, png_folder, linear_models, d
     assert [row["id"] for row in rows] == [str(path) for path in sorted(png_folder.iterdir())]
     detector = Detector(artifact.load(linear_models / "mnist-0"), "cpu")
     scores = detector.score(images.fit(digits["x_test"][:20], detector.image_size))
-    for name in ("l_con", "latent", "score", "p_value"):
+    for name in ("l_con", "latent", "density", "score", "p_value"):
         np.testing.assert_allclose([float(row[name]) for row in rows[:20]], getattr(scores, name), rtol=1e-5)
     assert [row["is_anomaly"] for row in rows[:20]] == [str(p <= 0.05).lower() for p in scores.p_value]
     assert rows[20]["error"].startswith("image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes")

@@ -52,7 +52,7 @@ def test_serve_answers_over_http_as_the_command_does(linear_models, png_folder):
     for over_http, row in zip(answer["results"], csv.DictReader(io.StringIO(run.stdout)), strict=True):
         assert row["id"] == over_http["id"]
         assert row["is_anomaly"] == str(over_http["is_anomaly"]).lower()
-        for name in ("l_con", "latent", "score", "p_value"):
+        for name in ("l_con", "latent", "density", "score", "p_value"):
             assert float(row[name]) == pytest.approx(over_http[name], abs=1e-5)
 
 

@@ -104,3 +104,4 @@ def test_the_page_stands_alone_and_says_what_its_numbers_are(models_dir: Path, t
     assert "one and the same number" in html
     assert not re.search(r'(src|href)="(http|/|\.)', html)
     assert (tmp_path / "report.md").read_text().count("| dcgan |") == 1
+    assert "Class agreement: cat 50%." in html

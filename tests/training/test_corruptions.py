@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from artifacts import write_detector
+
+from service import images
+from service.artifact import load
+from service.detector import Detector
+from training import corruptions
+from training.corruptions import CORRUPTIONS
+
+
+@pytest.fixture(scope="module")
+def zeros(digits: dict[str, np.ndarray]) -> np.ndarray:
+    return images.fit(digits["x_train"][digits["y_train"] == 0], 32)
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory, zeros: np.ndarray) -> Detector:
+    return Detector(load(write_detector(tmp_path_factory.mktemp("models") / "zeros", zeros)), "cpu")
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_every_corruption_keeps_shape_and_type_and_repeats_with_its_seed(zeros: np.ndarray, name: str):
+    corruption = CORRUPTIONS[name]
+    for severity in corruption.severities:
+        made, again = (corruption.make(zeros, severity, np.random.default_rng(0)) for _ in range(2))
+        assert (made.shape, made.dtype) == (zeros.shape, np.uint8)
+        np.testing.assert_array_equal(made, again)
+
+
+def test_harmless_corruptions_change_less_than_the_others(zeros: np.ndarray):
+    def change(name: str) -> float:
+        made = CORRUPTIONS[name].make(zeros, CORRUPTIONS[name].severities[-1], np.random.default_rng(0))
+        return float(np.abs(made.astype(float) - zeros).mean())
+
+    harmless = {name for name, corruption in CORRUPTIONS.items() if corruption.meaning == "harmless"}
+    assert max(map(change, harmless)) < min(map(change, CORRUPTIONS.keys() - harmless))
+
+
+def test_a_shift_by_nothing_changes_nothing(zeros: np.ndarray):
+    np.testing.assert_array_equal(CORRUPTIONS["shift, px"].make(zeros, 0, np.random.default_rng(0)), zeros)
+
+
+def test_half_erased_glyphs_lose_about_half_their_light(zeros: np.ndarray):
+    made = CORRUPTIONS["half erased"].make(zeros, 0.5, np.random.default_rng(0))
+    assert 0.3 < made.sum() / zeros.sum() < 0.7
+
+
+def test_rates_are_counted_for_every_severity(detector: Detector, zeros: np.ndarray):
+    alarms = list(corruptions.measure(detector, zeros))
+    assert len(alarms) == sum(len(corruption.severities) for corruption in CORRUPTIONS.values())
+    assert all(0 <= one.at_01 <= one.at_05 <= 1 for one in alarms)
+
+
+def test_the_heat_of_noise_lies_where_the_noise_is(detector: Detector, zeros: np.ndarray):
+    assert corruptions.share_of_heat(detector, zeros, "noise") > 0.5

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from service import images
+from training.data import NormalSplit, split_normal
+from training.density import Density, Neighbours, fit_density, to_light
+from training.gradients import FEATURES
+from training.recipes import DensityRecipe
+
+RECIPE = DensityRecipe(epochs=2, outliers=1, components=16)
+
+
+@pytest.fixture(scope="module")
+def normal(digits: dict[str, np.ndarray]) -> NormalSplit:
+    chosen = digits["y_train"] < 2
+    return split_normal(images.fit(digits["x_train"][chosen], 32), 0)
+
+
+@pytest.fixture(scope="module")
+def density(normal: NormalSplit) -> Density:
+    return fit_density(normal, RECIPE, 0)
+
+
+def scores(density: Density, pixels: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = density(to_light(pixels))[0]
+    return result
+
+
+def test_other_digits_noise_and_nothing_are_less_likely_than_held_out_normal_ones(
+    density: Density, normal: NormalSplit, digits: dict[str, np.ndarray]
+):
+    usual = scores(density, normal.calibration).median()
+    rng = np.random.default_rng(0)
+    others = images.fit(digits["x_test"][digits["y_test"] >= 2], 32)
+    assert scores(density, others).median() > usual + 1
+    for odd in (np.zeros((1, 32, 32)), np.full((1, 32, 32), 255), rng.integers(0, 256, (1, 32, 32))):
+        assert scores(density, odd.astype(np.uint8)) > usual + 1
+
+
+def test_a_score_does_not_depend_on_its_batch(density: Density, normal: NormalSplit):
+    together = scores(density, normal.calibration)
+    alone = torch.cat([scores(density, image[None]) for image in normal.calibration])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_density_and_leaves_the_global_state_alone(density: Density, normal: NormalSplit):
+    before = torch.get_rng_state()
+    again = fit_density(normal, RECIPE, 0)
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    torch.testing.assert_close(scores(again, normal.calibration), scores(density, normal.calibration), atol=0, rtol=0)
+
+
+def test_calibration_images_are_not_looked_at(density: Density, normal: NormalSplit):
+    other = NormalSplit(normal.fit, normal.validation, 255 - normal.calibration)
+    torch.testing.assert_close(
+        scores(fit_density(other, RECIPE, 0), normal.fit), scores(density, normal.fit), atol=0, rtol=0
+    )
+
+
+def test_with_all_components_the_distance_is_the_euclidean_one():
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(40, FEATURES, generator=rng) * (torch.arange(FEATURES) < 8)
+    neighbours = Neighbours(40, 8, 3)
+    neighbours.fit(features, rng)
+    asked = torch.randn(5, FEATURES, generator=rng) * (torch.arange(FEATURES) < 8)
+    nearest, chosen = torch.cdist(asked, features).topk(3, largest=False)
+    distance, mean = neighbours(asked)
+    torch.testing.assert_close(distance, (nearest.square().mean(dim=1) + 1e-3).log(), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(mean, features[chosen].mean(dim=1), atol=1e-2, rtol=1e-2)
+
+
+def test_the_heat_map_points_at_a_damage(density: Density, normal: NormalSplit):
+    damaged = normal.calibration.copy()
+    damaged[:, 16:24, 12:20] = 255
+    with torch.no_grad():
+        heat = density(to_light(damaged))[1]
+    assert heat.min() >= 0
+    assert heat.max() < 1
+    inside = heat[:, 14:26, 10:22].mean()
+    assert inside > 2 * heat.mean()

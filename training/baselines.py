@@ -1,0 +1,95 @@
+"""Detectors from scikit-learn and PyOD, with their own defaults unless said, to compare ours with."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from pyod.models.deep_svdd import DeepSVDD
+from skimage.feature import hog
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import NearestNeighbors
+from sklearn.svm import OneClassSVM
+
+from service.images import Pixels
+
+Floats = NDArray[np.float64]
+Score = Callable[[Pixels], Floats]
+Fit = Callable[[Pixels, int], Score]  # fitted images and a seed
+
+NEIGHBOURS = 5
+DEEP_SVDD_EPOCHS = 100
+
+
+def pca(fitted: Pixels, seed: int) -> Score:
+    """Return the reconstruction error by 100 principal components, or as many as there are images."""
+    model = PCA(min(100, len(fitted)), random_state=seed).fit(flat(fitted))
+
+    def score(pixels: Pixels) -> Floats:
+        x = flat(pixels)
+        error = np.square(x - model.inverse_transform(model.transform(x))).mean(axis=1)
+        return np.asarray(error, np.float64)
+
+    return score
+
+
+def isolation_forest(fitted: Pixels, seed: int) -> Score:
+    """Return the isolation forest's score, of 300 trees instead of 100: more is better, up to there."""
+    model = IsolationForest(n_estimators=300, random_state=seed).fit(flat(fitted))
+    return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
+
+
+def one_class_svm(fitted: Pixels, seed: int) -> Score:  # noqa: ARG001 (it draws nothing)
+    """Return the one-class SVM's score (RBF, gamma "scale"), with nu 0.1 as Deep SVDD's authors use."""
+    model = OneClassSVM(nu=0.1).fit(flat(fitted))
+    return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
+
+
+def nearest_neighbours(fitted: Pixels, seed: int) -> Score:
+    """Return the mean distance to the five nearest images, of pixels scaled to unit length, which suits glyphs."""
+    return _nearest(fitted, unit, seed)
+
+
+def hog_nearest_neighbours(fitted: Pixels, seed: int) -> Score:
+    """Return the mean distance to the five nearest images, in scikit-image's histograms of oriented gradients."""
+    return _nearest(fitted, histograms, seed)
+
+
+def deep_svdd(fitted: Pixels, seed: int) -> Score:
+    """Return PyOD's Deep SVDD (fully connected) with its defaults, on pixels in [0, 1]."""
+    model = DeepSVDD(
+        n_features=fitted[0].size, epochs=DEEP_SVDD_EPOCHS, preprocessing=False, random_state=seed, verbose=0
+    )
+    model.fit(flat(fitted))
+    return lambda pixels: np.asarray(model.decision_function(flat(pixels)), np.float64)
+
+
+BASELINES: dict[str, Fit] = {
+    "pca": pca,
+    "iforest": isolation_forest,
+    "ocsvm": one_class_svm,
+    "knn": nearest_neighbours,
+    "deep-svdd": deep_svdd,
+    "hog-knn": hog_nearest_neighbours,
+}
+
+
+def flat(pixels: Pixels) -> NDArray[np.float32]:
+    """Return uint8 `pixels` [N, H, W] as vectors [N, H W] in [0, 1]."""
+    return np.asarray(pixels.reshape(len(pixels), -1) / 255, np.float32)
+
+
+def unit(pixels: Pixels) -> NDArray[np.float32]:
+    """Return `pixels` [N, H, W] as vectors of length 1; black ones stay zero."""
+    x = flat(pixels)
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6), np.float32)
+
+
+def histograms(pixels: Pixels) -> NDArray[np.float32]:
+    """Return scikit-image's HOG of `pixels` [N, H, W]: 9 orientations, cells of 4 px, blocks of 2 x 2, L2-Hys."""
+    return np.stack([hog(image, pixels_per_cell=(4, 4), cells_per_block=(2, 2)) for image in pixels]).astype(np.float32)
+
+
+def _nearest(fitted: Pixels, features: Callable[[Pixels], NDArray[np.float32]], _seed: int) -> Score:
+    model = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(features(fitted))
+    return lambda pixels: np.asarray(model.kneighbors(features(pixels))[0].mean(axis=1), np.float64)
