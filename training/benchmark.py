@@ -118,10 +118,22 @@ def measure(task: Task, data_set: DataSet, root: Path) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return a Markdown table: for each method the means over classes and seeds, and the AUROC of each class in %."""
+    """Return Markdown: for each setting a table of all methods, with means over classes and seeds, AUROC in %."""
+    sections: dict[str, list[Result]] = {}
+    for result in results:
+        sections.setdefault(_setting(result), []).append(result)
+    return "\n".join(f"{setting}\n\n{_section(group)}" for setting, group in sections.items())
+
+
+def _setting(task: Task) -> str:
+    images = f"at most {task.limit:,} images" if task.limit else "all images"
+    return f"{task.data}, protocol {task.protocol}, {images}, contamination {task.contamination:g}"
+
+
+def _section(results: Sequence[Result]) -> str:
     names = list(dict.fromkeys(result.class_name for result in results))
-    head = ["method", *names, "mean AUROC", "worst", "detected", "false alarms", "inside", "seconds", "seeds"]
     methods = dict.fromkeys(result.method for result in results)
+    head = ["method", *names, "mean AUROC", "worst", "detected", "false alarms", "inside", "seconds", "seeds"]
     lines = [head, ["---"] * len(head)]
     lines += [_line(method, [result for result in results if result.method == method], names) for method in methods]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -60,7 +60,7 @@ def test_the_table_gives_means_over_seeds_and_the_worst_class():
         return Result(**task, **rates, auroc=auroc, average_precision=1, seconds=1)
 
     page = benchmark.table([result("0", 0, 1.0), result("0", 1, 0.9), result("1", 0, 0.8), result("1", 1, 0.7)])
-    row = [cell.strip() for cell in page.splitlines()[2].split("|")[1:-1]]
+    row = [cell.strip() for cell in page.splitlines()[4].split("|")[1:-1]]
     assert row == ["density", "95.0", "75.0", "85.00 ± 5.00", "75.00", "0.500", "0.0100", "4/4", "1", "2"]
 
 

@@ -66,7 +66,7 @@ def test_any_onnx_runtime_reproduces_the_score_from_pixels_alone(
 ):
     pixels = images.fit(digits["x_test"][:5], 32)
     session = onnxruntime.InferenceSession(published.file("detector.onnx"))
-    reconstruction, l_con, _, score = session.run(None, {"pixels": pixels})
+    reconstruction, l_con, score = session.run(["reconstruction", "l_con", "score"], {"pixels": pixels})
     assert np.array_equal(score, Detector(published).score(pixels).score)
     assert reconstruction.dtype == np.uint8
     by_hand = np.abs(pixels - reconstruction.astype(float)).mean(axis=(1, 2)) / 255
