@@ -26,7 +26,7 @@ def shown(start: str) -> tuple[str, str]:
 
 
 def test_scores_of_the_examples_are_those_shown():
-    command, output = shown("oddglyph score")
+    command, output = shown("oddglyph score docs")
     arguments = [sys.executable, "-m", "service.cli", *shlex.split(command)[1:]]
     run = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     *expected, summary = output.splitlines()
@@ -36,7 +36,7 @@ def test_scores_of_the_examples_are_those_shown():
 
 
 def test_curl_answers_what_is_shown(tmp_path: Path):
-    command, output = shown("curl")
+    command, output = shown("curl -F")
     names = re.findall(r"images=@(\S+)", command)
     url = command.split()[-1].removeprefix("http://127.0.0.1:3000")
     with serving(tmp_path) as client:

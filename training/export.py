@@ -49,7 +49,7 @@ def export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], path: Path
             external_data=False,
             verbose=False,
         )
-    opset = next(entry.version for entry in onnx.load(path).opset_import if not entry.domain)
+    opset = _strip(path)
     graph_inputs, graph_outputs = signature(path)
     graph = Graph(file=path.name, opset=opset, inputs=graph_inputs, outputs=graph_outputs)
     return Exported(graph, _compare(module, inputs, graph, path))
@@ -67,6 +67,16 @@ def run_torch(module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> dict
     result = module.eval()(*(torch.from_numpy(array) for array in inputs.values()))
     tensors: tuple[Tensor, ...] = result if isinstance(result, tuple) else (result,)
     return {name: tensor.numpy() for name, tensor in zip(outputs, tensors, strict=True)}
+
+
+def _strip(path: Path) -> int:
+    """Return the opset of the ONNX file `path`, cleared of the exporter's stack traces: they name the user's folders."""
+    model = onnx.load(path)
+    for described in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        described.ClearField("metadata_props")
+        described.ClearField("doc_string")
+    onnx.save(model, path)
+    return next(int(entry.version) for entry in model.opset_import if not entry.domain)
 
 
 def _compare(module: nn.Module, inputs: Arrays, graph: Graph, path: Path) -> dict[int, float]:

@@ -1,6 +1,7 @@
 """The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -105,8 +106,9 @@ def commit() -> str:
 
 
 def command() -> str:
-    """Return the command line that started this process, without the folder of the program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line that started this process, without the folders of the program and of the data."""
+    line = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return re.sub(r" --data-root[ =]\S+", "", line)
 
 
 def versions() -> dict[str, str]:

@@ -73,6 +73,11 @@ def test_any_onnx_runtime_reproduces_the_score_from_pixels_alone(
     np.testing.assert_allclose(l_con, by_hand, atol=1 / 255)
 
 
+def test_the_graphs_name_no_folder_of_the_machine_that_made_them(published: artifact.Artifact):
+    for name in ("detector.onnx", "encoder.onnx"):
+        assert b".py" not in published.file(name).read_bytes()
+
+
 def test_scores_do_not_depend_on_batch_mates(published: artifact.Artifact, digits: dict[str, np.ndarray]):
     pixels = images.fit(digits["x_test"], 32)
     detector = Detector(published)
