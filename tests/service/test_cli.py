@@ -177,7 +177,8 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(case, oddglyph, digi
 def test_models_are_listed_for_people_and_programs(oddglyph, linear_models):
     status, out, _ = oddglyph("models")
     assert status == 0
-    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+    lines = [line for line in out.splitlines()[1:] if line[1] != " "]  # a narrow terminal folds the summaries
+    assert [line.split()[:2] for line in lines] == [
         ["black-and-white", "generator"],
         ["colours", "generator"],
         ["mnist-0", "detector"],
