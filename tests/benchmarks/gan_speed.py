@@ -4,7 +4,7 @@ Both train the same networks on the same device. The plain loop has a DataLoader
 and `.item()` in every step; ours has uint8 images resident on the device, bf16 where the device is fast at it, fused
 Adam, and waits for the device once an epoch. Run it from the root of the repository:
 
-    python -m tests.benchmarks.gan_speed --data-root DATA [--recipe dcgan] [--width 64] [--steps 100] [--device auto]
+    python tests/benchmarks/gan_speed.py --data-root DATA [--recipe dcgan] [--width 64] [--steps 100] [--device auto]
 """
 
 import time
