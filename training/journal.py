@@ -63,6 +63,8 @@ class Journal:
         """Add an epoch's `line` and make the run resumable from here; `images` are what pictures are made from."""
         self.history.append(line)
         figures = {name: value for name, value in line.items() if name not in ("epoch", "step")}
+        name, value = next(iter(figures.items()))
+        self._progress.update(self._task, description=f"{name} {value:.4f}  steps")
         text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self._progress.console.print(f"epoch {line['epoch']:.0f}  {text}") if self._writes else None
         if not self._writes:

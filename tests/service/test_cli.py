@@ -174,7 +174,8 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(case, oddglyph, digi
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_models_are_listed_for_people_and_programs(oddglyph, linear_models):
+def test_models_are_listed_for_people_and_programs(oddglyph, linear_models, monkeypatch):
+    monkeypatch.setattr(cli.stdout, "width", 160)  # a narrow terminal folds the summaries
     status, out, _ = oddglyph("models")
     assert status == 0
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [
