@@ -55,10 +55,13 @@ class OnnxModel:
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return every output by name for inputs [N, ...], run in batches of at most MAX_BATCH; N = 0 is allowed."""
         count = len(next(iter(inputs.values())))
+        if not count:  # not every graph can compute nothing, but each can leave out one
+            one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+            return {name: array[:0] for name, array in self(**one).items()}
         names = [output.name for output in self._session.get_outputs()]
         parts = [
             self._session.run(names, {name: array[start : start + MAX_BATCH] for name, array in inputs.items()})
-            for start in range(0, max(count, 1), MAX_BATCH)
+            for start in range(0, count, MAX_BATCH)
         ]
         return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
 

@@ -21,6 +21,11 @@ def test_a_shipped_model_is_whole_and_small(path: Path):
     assert all({"value", "deviation", "samples", "split"} <= metric.keys() for metric in published.metrics())
 
 
+def test_the_default_model_takes_no_images_for_none():
+    scores = Detector(artifact.load(MODELS / "mnist-0")).score(np.empty((0, 32, 32), np.uint8))
+    assert scores.score.shape == scores.p_value.shape == (0,)
+
+
 def test_the_default_model_tells_the_sample_s_zeros_from_the_rest(digits: dict[str, np.ndarray]):
     scores = Detector(artifact.load(MODELS / "mnist-0")).score(images.fit(digits["x_test"], 32))
     zeros = digits["y_test"] == 0

@@ -174,6 +174,14 @@ def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(case, oddglyph, digi
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_the_shipped_model_says_that_nothing_can_be_read(oddglyph, monkeypatch):
+    monkeypatch.setenv("ODDGLYPH_MODELS", str(REPOSITORY / "models"))
+    Path("text.txt").write_text("text")
+    status, _, err = oddglyph("score", "text.txt")
+    assert status == 1
+    assert err.startswith("oddglyph: error: images: expected some that can be read, got none; the first, text.txt: ")
+
+
 def test_models_are_listed_for_people_and_programs(oddglyph, linear_models, monkeypatch):
     monkeypatch.setattr(cli.stdout, "width", 160)  # a narrow terminal folds the summaries
     status, out, _ = oddglyph("models")
