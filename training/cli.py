@@ -105,8 +105,6 @@ def publish(
     networks: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
-    smoothing: Annotated[float | None, typer.Option(help="Generators: instead of the recipe's own.")] = None,
-    contrast: Annotated[float | None, typer.Option(help="Generators: instead of the recipe's own.")] = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
     finished = runs.Run(run)
@@ -116,10 +114,9 @@ def publish(
         published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
     elif family == "gan":
         measure = _judge(request.data, networks, models_dir, data_root, samples, inception_weights).measure
-        name = name or f"{request.data}-{recipe}"
-        given = {"smoothing": smoothing, "contrast": contrast}
-        finish = {field: value for field, value in given.items() if value is not None}
-        published = publish_generator(finished, models_dir, name, measure, finish, replace=replace)
+        published = publish_generator(
+            finished, models_dir, name or f"{request.data}-{recipe}", measure, replace=replace
+        )
     else:
         name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
         published = publishing.publish(finished, models_dir, data_root, name, replace=replace)

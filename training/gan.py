@@ -39,7 +39,9 @@ class GanLearner:
         self.generator = build_generator(recipe, classes).to(fabric.device)
         self.discriminator = build_discriminator(recipe, classes).to(fabric.device)
         self.classifier = (
-            AuxiliaryClassifier(recipe.width, classes).to(fabric.device) if recipe.classifier_weight else None
+            AuxiliaryClassifier(recipe.classifier_width, classes).to(fabric.device)
+            if recipe.classifier_weight
+            else None
         )
         self.average = ExponentialAverage(self.generator, recipe.ema_decay)
         self.optimizers = {
@@ -70,7 +72,7 @@ class GanLearner:
         with torch.set_grad_enabled(updates_generator), self.fabric.autocast():
             fake = self.generate(self.noise.normal(len(images), self.recipe.latent_size), labels)
         figures = self._discriminator_step(real, fake.detach().float(), labels)
-        if self.classifier is not None:
+        if self.classifier is not None and self.steps <= self.recipe.classifier_share * self.total_steps:
             figures |= self._classifier_step(self.classifier, real, labels)
         if updates_generator:
             figures |= self._generator_step(real, fake, labels)
@@ -144,8 +146,9 @@ class GanLearner:
         return figures
 
     def _classify(self, classifier: nn.Module, images: Tensor) -> Tensor:
+        augmented = diff_augment(images, self.noise.uniform)  # else it is fooled by patterns that nobody sees
         with self.fabric.autocast():
-            logits: Tensor = classifier(images)
+            logits: Tensor = classifier(augmented)
         return logits.float()
 
     def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -168,10 +171,12 @@ class GanLearner:
 
     def _decay(self) -> None:
         done = min(self.steps / self.total_steps, 1)
-        factor = 1 - done * (1 - self.recipe.final_learning_rate_factor)
-        for optimizer in self.optimizers.values():
+        factors = dict.fromkeys(self.optimizers, 1 - done * (1 - self.recipe.final_learning_rate_factor))
+        if self.classifier is not None:
+            factors["classifier"] = max(0, 1 - done / self.recipe.classifier_share)
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = factor * group["initial_lr"]
+                group["lr"] = factors[name] * group["initial_lr"]
 
     def _adam(self, network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
         groups = [{"params": list(network.parameters()), "initial_lr": learning_rate}]

@@ -122,12 +122,16 @@ class Discriminator(nn.Module):
 
 
 class AuxiliaryClassifier(nn.Sequential):
-    """Images [N, 3, 32, 32] in [-1, 1] to class logits [N, classes]: DCGAN's discriminator with another head."""
+    """Images [N, 3, 32, 32] in [-1, 1] to class logits [N, classes]: five 3x3 convolutions (VGG, arXiv:1409.1556)."""
 
     def __init__(self, width: int, classes: int) -> None:
-        trunk = plain_trunk(CHANNELS, width, "batch-all", nn.ReLU)
-        super().__init__(trunk, nn.Flatten(), nn.Linear(4 * width * 16, classes))
-        self.apply(initialise)
+        super().__init__(
+            *_convolutions(CHANNELS, width),  # [N, width, 16, 16] after pooling
+            *_convolutions(width, 2 * width, 2 * width),  # [N, 2 * width, 8, 8]
+            *_convolutions(2 * width, 4 * width, 4 * width),  # [N, 4 * width, 4, 4]
+            nn.Flatten(),
+            nn.Linear(4 * width * 16, classes),
+        )
 
 
 class Norm(nn.Module):
@@ -248,6 +252,14 @@ def residual_trunk(
         activation(),
         SumPool(),
     )
+
+
+def _convolutions(*widths: int) -> list[nn.Module]:
+    """Return 3x3 convolutions from each of `widths` to the next, with batch norm and ReLU, and a halving of the side."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), BatchNorm2d(after), nn.ReLU()]
+    return [*layers, nn.MaxPool2d(2)]
 
 
 def discriminator_norm(norm: DiscriminatorNorm, channels: int) -> list[nn.Module]:

@@ -1,15 +1,13 @@
 """From a finished GAN run to models/<name>/: ONNX, parity, golden outputs, pictures and manifest, in one step."""
 
-import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
 
 from service import artifact, images
 from service.artifact import Artifact, Manifest
@@ -20,52 +18,37 @@ from training.errors import PublishError
 from training.evaluate import Metric, table
 from training.export import Arrays, export
 from training.gan import build_generator
-from training.gan_networks import CHANNELS, Generator
+from training.gan_networks import Generator
 from training.publish import Finished
-from training.recipes import GanRecipe, rebuild
+from training.recipes import GanRecipe
 from training.runs import Run
 
 Measure = Callable[[ServedGenerator, Path], list[Metric]]
-Finish = Mapping[str, float]
 
 PARITY_EXAMPLES = 64
 PICTURED_PER_CLASS = 8
 
 
 class GeneratorGraph(nn.Module):
-    """What generator.onnx computes: latents (and labels) to uint8 pixels; scaling, rounding and layout are inside.
+    """What generator.onnx computes: latents (and labels) to uint8 pixels; scaling, rounding and layout are inside."""
 
-    `smoothing` is the share of a 3x3 binomial filter in the images: transposed convolutions leave a pattern of single
-    pixels (Odena et al., Deconvolution and checkerboard artifacts, 2016). `contrast` multiplies them about mid-grey.
-    """
-
-    def __init__(self, generator: Generator, smoothing: float = 0.0, contrast: float = 1.0) -> None:
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
-        binomial = torch.tensor([1.0, 2.0, 1.0]) / 4
-        kernel = smoothing * torch.outer(binomial, binomial)
-        kernel[1, 1] += 1 - smoothing
-        self.register_buffer("kernel", contrast * kernel.expand(CHANNELS, 1, 3, 3))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return pixels uint8 [N, 32, 32, 3] for `z` [N, latent_size] and, if conditional, `labels` int64 [N]."""
-        padded = pad(self.generator(z, labels), (1, 1, 1, 1), mode="reflect")
-        scaled = (conv2d(padded, self.get_buffer("kernel"), groups=CHANNELS) + 1) * 127.5
+        scaled = (self.generator(z, labels) + 1) * 127.5
         return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def publish_generator(
-    run: Run, models_dir: Path, name: str, measure: Measure, finish: Finish | None = None, *, replace: bool = False
-) -> Artifact:
+def publish_generator(run: Run, models_dir: Path, name: str, measure: Measure, *, replace: bool = False) -> Artifact:
     """Return the artifact `models_dir`/`name`, made from a finished GAN `run`, whole or not at all.
-
-    `finish` gives other values to the recipe's fields `smoothing` and `contrast`.
 
     `measure` is given the exported generator and the new folder; it returns what metrics.json is to hold.
     PublishError if the run is not finished, the name is taken and not to be replaced, or ONNX Runtime differs from torch.
     """
     finished = publish.finished(run)
-    finished = dataclasses.replace(finished, recipe=rebuild({**finished.recipe.model_dump(), **(finish or {})}))
     with publish.staging(models_dir, name, replace=replace) as path:
         manifest = write_generator(path, finished)
         metrics = measure(ServedGenerator(Artifact(path, manifest), "cpu"), path)
@@ -85,7 +68,7 @@ def write_generator(path: Path, finished: Finished) -> Manifest:
     classes = len(finished.request.class_names)
     generator = build_generator(recipe, classes)
     generator.load_state_dict(finished.learner["average"])
-    graph = GeneratorGraph(generator, recipe.smoothing, recipe.contrast)
+    graph = GeneratorGraph(generator)
     inputs = example_inputs(recipe, classes)
     exported = export(graph, inputs, ("pixels",), path / "generator.onnx")
     publish.write_golden(path, graph, inputs, ("pixels",))

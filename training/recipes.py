@@ -73,8 +73,8 @@ class GanRecipe(BaseModel):
     "plain" blocks are DCGAN's with 4, 2 and 1 times `width` channels, "residual" ones SNGAN's. `epochs` counts passes of
     the discriminator over the first `images` training images or all; the generator makes every `discriminator_steps`-th
     step. `ema_decay` 0 means that the generator is used as it was trained. `classifier_weight` is that of the generator's
-    cross entropy on a classifier which is trained beside it on the real images (ControlGAN, arXiv:1708.00598).
-    `smoothing` and `contrast` finish the images of the published generator; training knows nothing of them.
+    cross entropy on a classifier which sees all images augmented and is trained on the real ones (ControlGAN,
+    arXiv:1708.00598), in the first `classifier_share` of the steps; after that it is fixed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,7 +98,9 @@ class GanRecipe(BaseModel):
     real_label: Annotated[float, Field(gt=0.5, le=1)] = 1.0
     penalty_weight: Weight = 0.0
     classifier_weight: Weight = 0.0
-    classifier_learning_rate: Positive = 1e-3
+    classifier_width: Count = 32
+    classifier_learning_rate: Positive = 2e-3
+    classifier_share: Annotated[float, Field(gt=0, le=1)] = 1 / 3
     diff_augment: bool = False
     flip: bool = False
     images: Annotated[int, Field(ge=100)] | None = None
@@ -110,8 +112,6 @@ class GanRecipe(BaseModel):
     betas: tuple[Momentum, Momentum] = (0.5, 0.999)
     final_learning_rate_factor: Annotated[float, Field(ge=0, le=1)] = 1.0
     ema_decay: Momentum = 0.0
-    smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    contrast: Positive = 1.0
 
     @property
     def is_conditional(self) -> bool:
@@ -247,11 +247,11 @@ SNGAN = _changed(
 SNGAN_COND = _changed(
     SNGAN,
     "sngan-cond",
-    "sngan with conditional batch norm, projection discriminator and a classifier beside it",
+    "sngan with conditional batch norm, projection discriminator and a classifier that guides the generator",
     paper="arXiv:1802.05637, arXiv:1708.00598",
     conditioning="projection",
     generator_norm="conditional-batch",
-    classifier_weight=1.0,
+    classifier_weight=4.0,
 )
 
 CIFAR_NET = ClassifierRecipe(
