@@ -11,7 +11,9 @@ from training.recipes import GanRecipe
 from training.train import make_fabric
 
 fabric = make_fabric("cpu")
-recipe = recipes.resolve("sngan-cond", ["width=2", "blocks=plain", "diff_augment=true", "ema_decay=0.5"])
+recipe = recipes.resolve(
+    "sngan-cond", ["width=2", "classifier_width=2", "blocks=plain", "diff_augment=true", "ema_decay=0.5"]
+)
 assert isinstance(recipe, GanRecipe)
 learner = GanLearner(recipe, fabric, 10, 0, 10)
 numbers = torch.Generator().manual_seed(0)

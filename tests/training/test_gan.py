@@ -19,7 +19,7 @@ GANS = [recipe for recipe in recipes.RECIPES.values() if isinstance(recipe, GanR
 
 
 def learner(name: str, *changes: str, seed: int = 0) -> GanLearner:
-    recipe = recipes.resolve(name, ["width=2", *changes])
+    recipe = recipes.resolve(name, ["width=2", "classifier_width=2", *changes])
     assert isinstance(recipe, GanRecipe)
     return GanLearner(recipe, Fabric(accelerator="cpu", devices=1), TOTAL, seed, CLASSES)
 
@@ -34,6 +34,7 @@ def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def weights(part: GanLearner) -> dict[str, torch.Tensor]:
     networks = {"g": part.generator, "d": part.discriminator, "average": part.average.network}
+    networks |= {} if part.classifier is None else {"classifier": part.classifier}
     return {
         f"{n}.{key}": value.clone() for n, network in networks.items() for key, value in network.state_dict().items()
     }
@@ -145,6 +146,7 @@ def test_pictures_are_a_column_a_class_from_latents_that_stay():
         ("dcgan", "conditioning=projection", "generator_norm must be conditional-batch"),
         ("dcgan", "generator_norm=conditional-batch", "conditioning must not be none"),
         ("dcgan", "classifier_weight=1", "conditioning must not be none"),
+        ("sngan-cond", "classifier_share=0", "classifier_share"),
         ("sngan", "real_label=0.9", "real_label must be 1"),
         ("dcgan", "width=0", "width"),
         ("dcgan", "widths=1,2,3", "widths"),
@@ -194,3 +196,18 @@ def test_the_classifier_is_trained_on_real_images_alone_and_its_verdict_reaches_
     assert second["l_gen_class"] > 0
     assert not any(torch.equal(before[name], value) for name, value in part.classifier.named_parameters())
     assert learner("cgan").classifier is None
+
+
+def test_the_classifier_is_fixed_after_its_share_of_the_steps_and_still_guides_the_generator():
+    part = learner("sngan-cond", "blocks=plain", "classifier_share=0.2")
+    assert part.classifier is not None
+    rates, figures, kept = [], [], {}
+    for batch in batches(4):
+        figures.append(part.step(*batch))
+        rates.append(part.optimizers["classifier"].param_groups[0]["lr"] / part.recipe.classifier_learning_rate)
+        if part.steps == 0.2 * TOTAL:
+            kept = {name: value.clone() for name, value in part.classifier.state_dict().items()}
+    assert rates == pytest.approx([1, 0.5, 0, 0])
+    assert ["l_class" in line for line in figures] == [True, True, False, False]
+    assert all("l_gen_class" in line for line in figures)
+    assert all(torch.equal(kept[name], value) for name, value in part.classifier.state_dict().items())

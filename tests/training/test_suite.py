@@ -20,7 +20,9 @@ CPU: Device = "cpu"
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Suite:
     """Two recipes on 150 images, one conditional, one not."""
     monkeypatch.setitem(suite.SUITES, "tiny", ("dcgan", "sngan-cond"))
-    return Suite("tiny", ["width=2", "epochs=1", "batch_size=32", "blocks=plain"], data=str(SAMPLE))
+    return Suite(
+        "tiny", ["width=2", "classifier_width=2", "epochs=1", "batch_size=32", "blocks=plain"], data=str(SAMPLE)
+    )
 
 
 def brightness(generator: Generator, _folder: Path) -> list[Metric]:
