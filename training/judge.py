@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from service.generator import Generator
 from service.images import Pixels
@@ -20,17 +21,21 @@ SEED = 0
 RESAMPLES = 5
 EMBEDDING = "embedding.png"
 GATE_SPLIT, GENERATED_SPLIT = "train against test", "generated against test"
-CLASS_AGREEMENT = "class_agreement"
+CLASS_AGREEMENT, PROBE_AGREEMENT = "class_agreement", "probe_agreement"
 SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_distance": "kid"}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images."""
+    """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images.
+
+    Of a network that does not know the classes, `probe` tells them by its features.
+    """
 
     network: Network
     test: Features
     gate: list[Metric]
+    probe: LinearDiscriminantAnalysis | None = None
 
 
 @dataclass(frozen=True)
@@ -50,19 +55,24 @@ class Judge:
     def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
         """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
 
-        A conditional generator is asked for every class in turn, and a network that knows these classes tells how often
-        it sees the one that was asked for.
+        A conditional generator is asked for every class in turn, and every network tells how often it sees the one that was
+        asked for: by its own logits if it knows these classes, else by its probe.
         """
         pixels = generator.sample(None, self.samples, SEED)
         found = []
         for reference in self.references:
             network, seen = reference.network, reference.network(pixels)
             found += compare(network.name, reference.test, seen, self.data, GENERATED_SPLIT)
-            if generator.is_conditional and network.class_names == generator.class_names:
-                asked = np.arange(len(pixels)) % len(generator.class_names)
-                found += agreement(CLASS_AGREEMENT, seen.logits, asked, generator.class_names, self.data, "generated")
+            if generator.is_conditional:
+                found += self._agreement(reference, seen, generator.class_names)
         found.append(self._overlap(pixels[: len(self.embedded)], path))
         return found + [metric for reference in self.references for metric in reference.gate]
+
+    def _agreement(self, reference: Reference, seen: Features, class_names: tuple[str, ...]) -> list[Metric]:
+        asked = np.arange(len(seen.logits)) % len(class_names)
+        if reference.network.class_names == class_names:
+            return agreement(CLASS_AGREEMENT, seen.logits, asked, class_names, self.data, "generated")
+        return probe_agreement(reference.network.name, reference.probe, seen, asked, self.data, "generated")
 
     def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
         generated = self.embedder(pixels).features
@@ -89,13 +99,9 @@ def make(
         raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
     test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
     loaded = [features.load(name, models_dir, inception_weights) for name in networks]
-    references = []
-    for network in loaded:
-        seen = network(test)
-        gate = compare(network.name, seen, network(train), data_set.name, GATE_SPLIT)
-        references.append(Reference(network, seen, gate))
+    references = [_reference(network, data_set, train, test) for network in loaded]
     embedder = features.embedding_network(models_dir)
-    return Judge(data_set.name, samples, references, embedder, embedder(test[: embedding.IMAGES]).features)
+    return Judge(data_set.name, samples, references, embedder, embedder(test.pixels[: embedding.IMAGES]).features)
 
 
 def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
@@ -125,14 +131,33 @@ def agreement(
     return [_share(part_name, agrees[part], data, split) for part_name, part in parts.items() if part.any()]
 
 
+def probe_agreement(
+    network: str, probe: LinearDiscriminantAnalysis | None, seen: Features, labels: Labels, data: str, split: str
+) -> list[Metric]:
+    """Return the share of images that `probe`, if there is one, takes for what `labels` [N] say by the features `seen`."""
+    if probe is None:
+        return []
+    return [_share(metric_name(PROBE_AGREEMENT, network), probe.predict(seen.features) == labels, data, split)]
+
+
 def metric_name(figure: str, network: str) -> str:
     """Return what to call `figure` seen by `network`: FID, IS and KID only if that is Inception, as the papers say."""
     return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
 
 
-def _drawn(split: Split, count: int) -> Pixels:
-    pixels: Pixels = split.pixels[np.random.default_rng(SEED).permutation(len(split.pixels))[:count]]
-    return pixels
+def _reference(network: Network, data_set: DataSet, train: Split, test: Split) -> Reference:
+    seen_train, seen_test = network(train.pixels), network(test.pixels)
+    gate = compare(network.name, seen_test, seen_train, data_set.name, GATE_SPLIT)
+    probe = None
+    if network.class_names != data_set.class_names:
+        probe = metrics.class_probe(seen_train.features, train.labels)
+        gate += probe_agreement(network.name, probe, seen_test, test.labels, data_set.name, GATE_SPLIT)
+    return Reference(network, seen_test, gate, probe)
+
+
+def _drawn(split: Split, count: int) -> Split:
+    chosen = np.random.default_rng(SEED).permutation(len(split.pixels))[:count]
+    return Split(split.pixels[chosen], split.labels[chosen])
 
 
 def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import NearestNeighbors
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
@@ -68,3 +70,11 @@ def two_sample_accuracy(real: Floats, generated: Floats) -> float:
     is_real = np.arange(len(real) + len(generated)) < len(real)
     nearest = NearestNeighbors(n_neighbors=1).fit(np.concatenate([real, generated])).kneighbors(return_distance=False)
     return float((is_real[nearest[:, 0]] == is_real).mean())
+
+
+def class_probe(features: Floats, labels: NDArray[np.int64]) -> LinearDiscriminantAnalysis:
+    """Return a linear classifier of features [N, D], in closed form, fitted on those of the classes `labels` [N].
+
+    Linear discriminant analysis with the shrinkage of Ledoit and Wolf (2004), so that N may be below D.
+    """
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features, labels)

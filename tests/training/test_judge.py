@@ -148,3 +148,20 @@ def test_class_agreement_is_not_asked_of_a_generator_without_classes(a_judge: Ju
     path = artifacts.write_generator(tmp_path / "plain", conditional=False)
     metrics = a_judge.measure(Generator(artifact.load(path), "cpu"))
     assert not [metric.name for metric in metrics if metric.name.startswith("class_agreement")]
+
+
+def test_a_network_without_the_classes_tells_them_by_a_probe_fitted_on_training_images(
+    photos: DataSet, lite0: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(features, "load", lambda *_: lite0)
+    by_lite0 = judge.make(photos, ["lite0"], Path("models"), samples=150)
+    gate = [metric for metric in by_lite0.references[0].gate if metric.name == "probe_agreement.lite0"]
+    assert [(metric.split, metric.samples) for metric in gate] == [(judge.GATE_SPLIT, 150)]
+    assert 0.5 < gate[0].value < 1
+    plain, conditional = (
+        Generator(artifact.load(artifacts.write_generator(tmp_path / name, conditional=name == "told")), "cpu")
+        for name in ("untold", "told")
+    )
+    told = [metric for metric in by_lite0.measure(conditional) if metric.name.startswith("probe_agreement")]
+    assert [metric.split for metric in told] == ["generated", judge.GATE_SPLIT]
+    assert [metric.split for metric in by_lite0.measure(plain) if "agreement" in metric.name] == [judge.GATE_SPLIT]
