@@ -38,7 +38,7 @@ class GeneratorGraph(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return pixels uint8 [N, 32, 32, 3] for `z` [N, latent_size] and, if conditional, `labels` int64 [N]."""
-        scaled = (self.generator(z, labels) + 1) * 127.5
+        scaled: Tensor = (self.generator(z, labels) + 1) * 127.5
         return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
