@@ -29,7 +29,7 @@ class DensityRecipe(BaseModel):
     epochs: Count = 12
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
-    classifier_weight: Weight = 0.5
+    classifier_weight: Weight = 0.25
 
 
 class AutoencoderRecipe(BaseModel):
