@@ -1,4 +1,4 @@
-"""How unlikely an image is among the normal ones: neighbours and synthesised outliers, seen by its oriented gradients."""
+"""How unlikely an image is among the normal ones: by its neighbours and by synthesised outliers."""
 
 from collections.abc import Iterator
 
@@ -7,71 +7,99 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from service import images
+from training.appearance import FEATURES, Intensities, OrientedGradients, energy_map
 from training.data import NormalSplit
-from training.gradients import FEATURES, OrientedGradients, energy_map
+from training.export import round_to_half
+from training.neighbours import BATCH, Neighbours, separation
 from training.outliers import KINDS, jitter, outliers
 from training.recipes import DensityRecipe
 
-BATCH = 256
+HELD_OUT_OUTLIERS = 2  # for each held-out normal image
+INTENSITY_WEIGHTS = (0.0, 0.5, 1.0)
 FLOOR = -1.0  # standard deviations: a part that finds an image very normal must not outvote one that finds it odd
 
 
 class Density(nn.Module):
     """Light images [N, 1, 32, 32] in [0, 1] to how unlikely each is among the normal ones, and a map of what is odd.
 
-    The sum of two estimates of a negative log density, up to constants, on the same oriented gradients:
+    The weighted sum of three estimates of a negative log density, up to constants:
 
-    - the distance to the nearest normal images (k-NN density, Loftsgaarden and Quesenberry, 1965);
+    - the distance to the nearest normal images by oriented gradients, and that by intensities; see Neighbours;
     - the log ratio of the probabilities that the image is one of the outliers synthesised from normal images or is
       normal, from a classifier that learned to name the kind of outlier. That a classifier's log ratio estimates a
       density is noise-contrastive estimation (Gutmann and Hyvaerinen, 2010); outliers made from the normal images
       themselves are what CutPaste (Li et al., arXiv:2104.04015) uses; we keep the kinds apart, which teaches more.
 
-    Each is standardised on held-out normal images and counts from FLOOR upwards; the second by `classifier_weight`.
+    Each is standardised on held-out normal images and counts from FLOOR upwards. How stiff normal images are, and how
+    much intensities count, is what tells held-out normal images from outliers made of them best.
     """
 
     mean: Tensor
     deviation: Tensor
+    weights: Tensor
     usual_energy: Tensor
 
     def __init__(self, recipe: DensityRecipe, normal_images: int) -> None:
         super().__init__()
         self.recipe = recipe
-        self.gradients = OrientedGradients()
-        self.neighbours = Neighbours(min(recipe.prototypes, normal_images), recipe.components, recipe.neighbours)
+        prototypes = min(recipe.prototypes, normal_images)
+        self.gradients = Neighbours(OrientedGradients(), prototypes, recipe.components, recipe.neighbours)
+        self.intensities: Neighbours | None = Neighbours(
+            Intensities(), prototypes, recipe.components, recipe.neighbours
+        )
         self.classifier = OutlierClassifier(recipe.hidden)
-        self.register_buffer("mean", torch.zeros(2))
-        self.register_buffer("deviation", torch.ones(2))
+        self.register_buffer("weights", torch.ones(3))
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("deviation", torch.ones(3))
         self.register_buffer("usual_energy", torch.ones(()))
 
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the density [N], the weighted sum of both standardised parts, and the heat map [N, 32, 32] in [0, 1).
+        """Return the density [N], the weighted sum of the standardised parts, and the heat map [N, 32, 32] in [0, 1).
 
         Heat is by how much the oriented gradients around a pixel differ from those of the nearest normal images: 0.5 is
         the most that all but 1 % of normal images reach anywhere.
         """
         parts, energy = self.parts(light)
-        near, ratio = ((parts - self.mean) / self.deviation).clamp_min(FLOOR).unbind(dim=1)
-        return near + self.recipe.classifier_weight * ratio, energy / (energy + self.usual_energy)
+        standardised = ((parts - self.mean) / self.deviation).clamp_min(FLOOR)
+        return standardised @ self.weights, energy / (energy + self.usual_energy)
 
     def parts(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both parts before standardisation [N, 2], and the energy of what is odd around each pixel [N, 32, 32]."""
-        features = self.gradients(light)
-        distance, nearest = self.neighbours(features)
-        return torch.stack([distance, self.classifier(features)], dim=1), energy_map(features - nearest)
+        """Return the parts before standardisation [N, 3], and the energy of what is odd around each pixel [N, 32, 32]."""
+        features = self.gradients.features(light)
+        distance, nearest = self.gradients(light)
+        by_intensity = torch.zeros_like(distance) if self.intensities is None else self.intensities(light)[0]
+        parts = torch.stack([distance, by_intensity, self.classifier(features)], dim=1)
+        return parts, energy_map(features - nearest)
 
     def fit(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
-        """Fit on normal images `light`, and standardise on other normal images, `held_out`."""
+        """Fit on normal images `light`; choose and standardise on other normal images, `held_out`."""
         if len(light) > self.recipe.max_images:
             light = light[torch.randperm(len(light), generator=generator)[: self.recipe.max_images]]
-        self.neighbours.fit(self._features(light), generator)
         fit_classifier(self.classifier, *self._examples(light, generator), self.recipe, generator)
+        round_to_half(self.classifier)
+        self._fit_neighbours(light, held_out, generator)
         with torch.no_grad():
             parts, energy = (torch.cat(p) for p in zip(*map(self.parts, held_out.split(BATCH)), strict=True))
         self.usual_energy.copy_(energy.amax(dim=(1, 2)).quantile(0.99))
         self.mean.copy_(parts.mean(dim=0))
         self.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
 
+    def _fit_neighbours(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
+        assert self.intensities is not None
+        made = torch.cat([outliers(held_out, generator)[0] for _ in range(HELD_OUT_OUTLIERS)])
+        distances = []
+        for neighbours in (self.gradients, self.intensities):
+            neighbours.fit(light, generator)
+            distances.append(standardised(*neighbours.fit_stiffness(held_out, made)))
+        (normal, odd), (normal_by_intensity, odd_by_intensity) = distances
+        weight = max(
+            INTENSITY_WEIGHTS, key=lambda w: separation(normal + w * normal_by_intensity, odd + w * odd_by_intensity)
+        )
+        if not weight:
+            self.intensities = None
+        self.weights.copy_(torch.tensor([1, weight, self.recipe.classifier_weight]))
+
+    @torch.no_grad()
     def _examples(self, light: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return features and labels, 0 for normal, 1 + kind for outliers: two parts normal, `outliers` parts not."""
         normal = torch.cat([self._features(light), self._features(jitter(light, generator))])
@@ -82,9 +110,14 @@ class Density(nn.Module):
             labels.append(kinds + 1)
         return torch.cat(features), torch.cat(labels)
 
-    @torch.no_grad()
     def _features(self, light: Tensor) -> Tensor:
-        return torch.cat([self.gradients(batch) for batch in light.split(BATCH)])
+        return torch.cat([self.gradients.features(batch) for batch in light.split(BATCH)])
+
+
+def standardised(normal: Tensor, outliers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scores `normal` and `outliers` in standard deviations of the former, from FLOOR upwards."""
+    mean, deviation = normal.mean(), normal.std().clamp_min(1e-6)
+    return ((normal - mean) / deviation).clamp_min(FLOOR), ((outliers - mean) / deviation).clamp_min(FLOOR)
 
 
 def fit_density(normal: NormalSplit, recipe: DensityRecipe, seed: int) -> Density:
@@ -99,42 +132,6 @@ def fit_density(normal: NormalSplit, recipe: DensityRecipe, seed: int) -> Densit
 def to_light(pixels: images.Pixels) -> Tensor:
     """Return uint8 `pixels` [N, 32, 32] as light images [N, 1, 32, 32] in [0, 1]."""
     return torch.from_numpy(pixels).unsqueeze(1).float() / 255
-
-
-class Neighbours(nn.Module):
-    """Features [N, F] to the nearest prototypes, in the leading principal components.
-
-    The prototypes are fitted features, kept in half precision: the files are half as large.
-    """
-
-    mean: Tensor
-    directions: Tensor
-    prototypes: Tensor
-
-    def __init__(self, prototypes: int, components: int, neighbours: int) -> None:
-        super().__init__()
-        self.neighbours = neighbours
-        self.register_buffer("mean", torch.zeros(FEATURES))
-        self.register_buffer("directions", torch.zeros(FEATURES, components))
-        self.register_buffer("prototypes", torch.zeros(prototypes, components, dtype=torch.float16))
-
-    def fit(self, features: Tensor, generator: torch.Generator) -> None:
-        """Take the principal components of `features` [N, F], and as many of them as there are prototypes, at random."""
-        self.mean.copy_(features.mean(dim=0))
-        centred = features - self.mean
-        _, directions = torch.linalg.eigh(centred.T @ centred)  # ascending
-        self.directions.copy_(directions[:, -self.directions.shape[1] :])
-        chosen = torch.randperm(len(features), generator=generator)[: len(self.prototypes)]
-        self.prototypes.copy_(centred[chosen] @ self.directions)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log mean square distance to the nearest prototypes [N], and the mean of these [N, F]."""
-        projected, prototypes = (features - self.mean) @ self.directions, self.prototypes.float()
-        squares = projected.square().sum(dim=1, keepdim=True) + prototypes.square().sum(dim=1)
-        distances = (squares - 2 * projected @ prototypes.T).clamp_min(0)  # [N, prototypes]
-        nearest, chosen = distances.topk(self.neighbours, largest=False)
-        mean = prototypes[chosen].mean(dim=1) @ self.directions.T + self.mean
-        return (nearest.mean(dim=1) + 1e-3).log(), mean
 
 
 class OutlierClassifier(nn.Module):

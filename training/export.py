@@ -1,11 +1,13 @@
 """From a torch module to an ONNX file, with proof that both compute the same."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from service.runtime import OnnxModel, relative_difference, signature
 from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)
+LARGE = 1000  # numbers in a tensor that is worth halving
 PARITY_TOLERANCE = 1e-4  # relative: float32 summed in another order, and nothing more
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -49,7 +52,7 @@ def export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], path: Path
             external_data=False,
             verbose=False,
         )
-    opset = _strip(path)
+    opset = _tidy(path)
     graph_inputs, graph_outputs = signature(path)
     graph = Graph(file=path.name, opset=opset, inputs=graph_inputs, outputs=graph_outputs)
     return Exported(graph, _compare(module, inputs, graph, path))
@@ -69,14 +72,43 @@ def run_torch(module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> dict
     return {name: tensor.numpy() for name, tensor in zip(outputs, tensors, strict=True)}
 
 
-def _strip(path: Path) -> int:
-    """Return the opset of the ONNX file `path`, cleared of the exporter's stack traces: they name the user's folders."""
+@torch.no_grad()
+def round_to_half(module: nn.Module) -> None:
+    """Round all weights of `module` to what float16 holds: they still compute in float32, but files store half as much."""
+    for parameter in module.parameters():
+        parameter.copy_(parameter.half())
+
+
+def _tidy(path: Path) -> int:
+    """Return the opset of the ONNX file `path`, rewritten without stack traces and with small weights.
+
+    The exporter's stack traces name the user's folders.
+    """
     model = onnx.load(path)
     for described in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         described.ClearField("metadata_props")
         described.ClearField("doc_string")
+    _halve(model.graph)
     onnx.save(model, path)
     return next(int(entry.version) for entry in model.opset_import if not entry.domain)
+
+
+def _halve(graph: onnx.GraphProto) -> None:
+    """Store as float16, and cast back, what loses nothing by it; ONNX Runtime casts once, when it loads the graph."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < LARGE:
+            continue
+        array = onnx.numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            halved = array.astype(np.float16)
+        if np.array_equal(halved, array):
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}.half"))
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _compare(module: nn.Module, inputs: Arrays, graph: Graph, path: Path) -> dict[int, float]:

@@ -22,7 +22,7 @@ from training.aae import Autoencoder
 from training.data import DataSet, NormalSplit
 from training.density import fit_density
 from training.errors import PublishError
-from training.export import Arrays, Exported, export, joint_parity, run_torch
+from training.export import Arrays, Exported, export, joint_parity, round_to_half, run_torch
 from training.recipes import AutoencoderRecipe, Recipe
 from training.runs import Request, Run
 from training.scoring import DetectorGraph, EncoderGraph, fit_statistics
@@ -169,6 +169,7 @@ def finished(run: Run) -> Finished:
 def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
     autoencoder.load_state_dict(finished.learner["autoencoder"])
+    round_to_half(autoencoder)
     density = fit_density(normal, recipe.density, finished.request.seed)
     detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, density)
     fit_statistics(detector, normal.validation)

@@ -29,7 +29,7 @@ class DensityRecipe(BaseModel):
     epochs: Count = 12
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
-    classifier_weight: Weight = 0.5
+    classifier_weight: Weight = 0.25
 
 
 class AutoencoderRecipe(BaseModel):
@@ -52,8 +52,8 @@ class AutoencoderRecipe(BaseModel):
     paper: str
     family: Literal["autoencoder"] = "autoencoder"
     image_size: Literal[32] = 32
-    latent_size: Count = 100
-    widths: tuple[Count, Count, Count] = (64, 128, 256)
+    latent_size: Count = 64
+    widths: tuple[Count, Count, Count] = (32, 64, 128)
     discriminator_widths: tuple[Count, ...] = (256, 128)
     contextual_weight: Weight = 50.0
     latent_weight: Weight = 1.0

@@ -4,8 +4,7 @@ import torch
 
 from service import images
 from training.data import NormalSplit, split_normal
-from training.density import Density, Neighbours, fit_density, to_light
-from training.gradients import FEATURES
+from training.density import Density, fit_density, to_light
 from training.recipes import DensityRecipe
 
 RECIPE = DensityRecipe(epochs=2, outliers=1, components=16)
@@ -57,18 +56,6 @@ def test_calibration_images_are_not_looked_at(density: Density, normal: NormalSp
     torch.testing.assert_close(
         scores(fit_density(other, RECIPE, 0), normal.fit), scores(density, normal.fit), atol=0, rtol=0
     )
-
-
-def test_with_all_components_the_distance_is_the_euclidean_one():
-    rng = torch.Generator().manual_seed(0)
-    features = torch.randn(40, FEATURES, generator=rng) * (torch.arange(FEATURES) < 8)
-    neighbours = Neighbours(40, 8, 3)
-    neighbours.fit(features, rng)
-    asked = torch.randn(5, FEATURES, generator=rng) * (torch.arange(FEATURES) < 8)
-    nearest, chosen = torch.cdist(asked, features).topk(3, largest=False)
-    distance, mean = neighbours(asked)
-    torch.testing.assert_close(distance, (nearest.square().mean(dim=1) + 1e-3).log(), atol=1e-2, rtol=1e-2)
-    torch.testing.assert_close(mean, features[chosen].mean(dim=1), atol=1e-2, rtol=1e-2)
 
 
 def test_the_heat_map_points_at_a_damage(density: Density, normal: NormalSplit):

@@ -1,4 +1,4 @@
-"""Oriented gradients as fixed layers: which way strokes run, and where, without anything learned."""
+"""Features as fixed layers, without anything learned: which way strokes run and where, and how bright what is."""
 
 import math
 
@@ -9,8 +9,10 @@ from torch.nn import functional
 SIZE = 32
 ORIENTATIONS = 12
 CELLS = (4, 8)  # pixels
+FINE = 2  # pixels, a cell of intensities
+DIM = 0.05  # an image with nothing brighter is dark, and not brightened
 FEATURES = sum(ORIENTATIONS * (SIZE // cell) ** 2 for cell in CELLS)
-SHARPNESS = 4  # exponent of the cosine: how quickly an orientation's share falls off with the angle
+SHARPNESS = 4  # exponent of the cosine, twice a square: how quickly a share falls off with the angle
 
 
 class OrientedGradients(nn.Module):
@@ -20,6 +22,7 @@ class OrientedGradients(nn.Module):
     each bin (the Hellinger map of RootSIFT, Arandjelovic and Zisserman, 2012).
     """
 
+    size = FEATURES
     sobel: Tensor
     directions: Tensor
 
@@ -37,9 +40,30 @@ class OrientedGradients(nn.Module):
         gradients = functional.conv2d(light, self.sobel, padding=1)  # [N, 2, S, S]
         # clamped, since the ONNX exporter drops the addition of so small a number
         magnitude = gradients.square().sum(dim=1, keepdim=True).clamp_min(1e-8).sqrt()
-        cosines = (functional.conv2d(gradients, self.directions) / magnitude).clamp_min(0)  # [N, orientations, S, S]
-        shares = magnitude * cosines**SHARPNESS
+        # magnitude * cosine^4, the cosine being that of the angle between gradient and direction, with few operations
+        scaled = gradients * magnitude ** (1 / SHARPNESS - 1)
+        shares = functional.conv2d(scaled, self.directions).clamp_min(0).square().square()  # [N, orientations, S, S]
         return torch.cat([_pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
+
+
+class Intensities(nn.Module):
+    """Light images [N, 1, 32, 32] in [0, 1] to features [N, 256]: their brightness in overlapping cells of 2 pixels.
+
+    The brightest pixel counts as 1. The squared length of the features is the mean square of the brightness.
+    """
+
+    size = (SIZE // FINE) ** 2
+    cells: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cells", _triangles(FINE))
+
+    def forward(self, light: Tensor) -> Tensor:
+        """Return the features of each image."""
+        brightest = light.amax(dim=(1, 2, 3), keepdim=True).clamp_min(DIM)
+        means = self.cells @ (light / brightest @ self.cells.T)
+        return means.flatten(1) * (FINE / SIZE)
 
 
 def energy_map(features: Tensor) -> Tensor:

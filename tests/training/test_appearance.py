@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from service import images
+from training.appearance import CELLS, FEATURES, ORIENTATIONS, SIZE, Intensities, OrientedGradients, energy_map
 from training.density import to_light
-from training.gradients import CELLS, FEATURES, ORIENTATIONS, SIZE, OrientedGradients, energy_map
 
 
 def bar(horizontal: bool) -> torch.Tensor:
@@ -51,3 +51,10 @@ def test_the_energy_map_is_hot_where_images_differ():
     row, column = divmod(int(heat.argmax()), SIZE)
     assert 10 <= row < 22
     assert 16 <= column < 32
+
+
+def test_intensities_ignore_the_brightness_of_the_whole_and_keep_the_mean_square_of_smooth_images():
+    intensities = Intensities()
+    torch.testing.assert_close(intensities(bar(True)), intensities(bar(True) / 3))
+    assert intensities(torch.ones(1, 1, SIZE, SIZE)).square().sum().item() == 1
+    assert intensities(torch.zeros(1, 1, SIZE, SIZE)).count_nonzero() == 0
