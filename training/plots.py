@@ -14,16 +14,16 @@ from service.files import replacing
 
 
 def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write one small panel per figure over the epochs; held-out figures (val_x) share the panel of x."""
+    """Write one small panel per figure over the epochs that have it; held-out figures (val_x) share the panel of x."""
     names = [name for name in history[0] if name not in ("epoch", "step")]
     panels = [name for name in names if name.removeprefix("val_") == name or name.removeprefix("val_") not in names]
-    epochs = [line["epoch"] for line in history]
     figure = Figure(figsize=(2.6 * len(panels), 2.4), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for shown, label in ((name, "fit"), (f"val_{name}", "held out")):
             if shown in names:
+                values = [line.get(shown, np.nan) for line in history]  # what is trained for a while only ends early
                 axes.plot(
-                    epochs, [line[shown] for line in history], label=label, marker="." if len(history) < 3 else ""
+                    [line["epoch"] for line in history], values, label=label, marker="." if len(history) < 3 else ""
                 )
         axes.set_title(name.removeprefix("val_"), fontsize=9)
         axes.set_xlabel("epoch", fontsize=8)
