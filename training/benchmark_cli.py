@@ -34,6 +34,9 @@ def detection(
     contamination: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of other classes among the normal training images.")
     ] = 0.0,
+    judge_on: Annotated[
+        Literal["test", "train"], typer.Option(help="train: held-out normal and other training images, for choosing.")
+    ] = "test",
     out: Out = OUT,
 ) -> None:
     """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
@@ -43,7 +46,7 @@ def detection(
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
     numbers = [int(seed) for seed in seeds.split(",")]
-    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination)
+    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
     out.parent.mkdir(parents=True, exist_ok=True)
     for result in benchmark.run(todo, data_set, data_root, out.with_suffix(".json")):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
