@@ -10,7 +10,7 @@ from training.data import to_images
 from training.density import Density
 
 BATCH = 256
-MARGIN = 2  # standard deviations; without it 2 normal images in 1,000 are held against the autoencoder
+MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
 
 
 class EncoderGraph(nn.Module):
