@@ -51,10 +51,14 @@ class Parity(_Frozen):
 
 
 class Provenance(_Frozen):
-    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light."""
+    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light.
+
+    `commit` is the code that trained, `published_commit` that which then fitted the density, calibrated and exported.
+    """
 
     created: str
     commit: str
+    published_commit: str = "unknown"
     command: str
     seed: int
     data: str

@@ -12,8 +12,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from service.detector import Detector
+from service.detector import Detector, Scores
 from service.errors import OddglyphError, SourceError
+from service.group import Group
 from service.images import Pixels
 from service.sinks import Row
 from service.sources import Item
@@ -44,7 +45,7 @@ class Tally:
 
 def score(
     items: Iterable[Item],
-    detector: Detector,
+    detector: Detector | Group,
     alpha: float,
     *,
     invert: bool = False,
@@ -95,20 +96,26 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
 
 
 def _rows(
-    batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector, alpha: float
+    batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, alpha: float
 ) -> Iterator[Row]:
     size = detector.image_size
     readable = [image for image in decoded if isinstance(image, np.ndarray)]
     scores = detector.score(np.array(readable, np.uint8).reshape(-1, size, size))
     columns = scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, scores.is_anomaly(alpha)
-    figures = zip(*columns, strict=True)
+    figures = zip(*columns, _closest(scores, detector), strict=True)
     for item, image in zip(batch, decoded, strict=True):
         if isinstance(image, OddglyphError):
             yield Row(_printable(item.id), error=_printable(str(image)))
         else:
-            l_con, latent, density, combined, p_value, is_anomaly = next(figures)
+            l_con, latent, density, combined, p_value, is_anomaly, closest = next(figures)
             parts = _short(l_con), _short(latent), _short(density), _short(combined)
-            yield Row(_printable(item.id), *parts, float(p_value), bool(is_anomaly))
+            yield Row(_printable(item.id), *parts, float(p_value), bool(is_anomaly), closest)
+
+
+def _closest(scores: Scores, detector: Detector | Group) -> list[str | None]:
+    if isinstance(detector, Group):
+        return [detector.class_names[index] for index in scores.closest]
+    return [None] * len(scores.closest)
 
 
 def _short(value: np.float32) -> float:

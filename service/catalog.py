@@ -4,44 +4,77 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from service import artifact, defaults
-from service.artifact import Artifact, Manifest
+from service import artifact, defaults, group
+from service.artifact import Manifest
 from service.batcher import Batcher, Turnstile
 from service.detector import Detector, Scores
 from service.errors import ArtifactError, UnknownModelError
 from service.generator import Generator
+from service.group import Group
 from service.images import Pixels
 from service.runtime import Device
 
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector with the queues in front of it."""
+    """A detector, or a group of them, with the queues in front of it."""
 
     class_names: ClassVar[tuple[str, ...]] = ()  # none can be asked for
-    detector: Detector
+    kind: ClassVar[Literal["detector"]] = "detector"
+    detector: Detector | Group
     metrics: list[dict[str, Any]]
     score: Batcher[Scores]
     compare: Batcher[Pixels]  # each image beside its reconstruction and its heat map, [N, 3, H, W]
 
     @property
-    def manifest(self) -> Manifest:
-        """The manifest of the published model."""
-        return self.detector.manifest
+    def manifest(self) -> Manifest | None:
+        """The manifest of the published model; a group has none."""
+        return None if isinstance(self.detector, Group) else self.detector.manifest
+
+    @property
+    def name(self) -> str:
+        """The name of the published model, or of the group."""
+        return self.detector.name
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square images."""
+        return self.detector.image_size
 
     @property
     def calibration_size(self) -> int:
-        """Number of held-out normal images behind the p-values."""
-        return len(self.detector.calibration)
+        """Number of held-out normal images behind the p-values, the least of a group's."""
+        return self.detector.calibration_size
+
+    @property
+    def normal_classes(self) -> tuple[str, ...]:
+        """What the detector was taught is normal."""
+        return self.detector.class_names if isinstance(self.detector, Group) else self.detector.manifest.normal_classes
+
+    @property
+    def summary(self) -> str:
+        """What the detector does, in one line."""
+        if isinstance(self.detector, Group):
+            return f"which of {', '.join(self.normal_classes)}, if any, an image looks like"
+        return self.detector.manifest.summary
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the detectors in a group."""
+        group = self.detector.detectors if isinstance(self.detector, Group) else ()
+        return tuple(member.name for member in group)
 
 
 @dataclass(frozen=True)
 class ServedGenerator:
     """A generator with the turnstile in front of it."""
 
+    kind: ClassVar[Literal["generator"]] = "generator"
     calibration_size: ClassVar[None] = None
+    normal_classes: ClassVar[tuple[str, ...]] = ()
+    members: ClassVar[tuple[str, ...]] = ()
     generator: Generator
     metrics: list[dict[str, Any]]
     turnstile: Turnstile
@@ -50,6 +83,21 @@ class ServedGenerator:
     def manifest(self) -> Manifest:
         """The manifest of the published model."""
         return self.generator.manifest
+
+    @property
+    def name(self) -> str:
+        """The name of the published model."""
+        return self.manifest.name
+
+    @property
+    def summary(self) -> str:
+        """What the generator does, in one line."""
+        return self.manifest.summary
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square images."""
+        return self.manifest.image_size
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -72,11 +120,14 @@ class Catalog:
         if not artifacts:
             raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
         scoring, sampling = ThreadPoolExecutor(1, "score"), ThreadPoolExecutor(1, "sample")
-        self.detectors = {
-            published.manifest.name: _serve_detector(published, device, threads, scoring)
-            for published in artifacts
-            if published.manifest.kind == "detector"
-        }
+        detectors = [
+            Detector(published, device, threads) for published in artifacts if published.manifest.kind == "detector"
+        ]
+        metrics = {published.manifest.name: published.metrics() for published in artifacts}
+        known: dict[str, Detector | Group] = {each.name: each for each in detectors}
+        for each in group.of(detectors):
+            known.setdefault(each.name, each)
+        self.detectors = {name: _serve_detector(each, metrics.get(name, []), scoring) for name, each in known.items()}
         self.generators = {
             published.manifest.name: ServedGenerator(
                 Generator(published, device, threads), published.metrics(), Turnstile(sampling)
@@ -87,7 +138,7 @@ class Catalog:
 
     def detector(self, name: str | None) -> ServedDetector:
         """Return the detector called `name`, or the default one; UnknownModelError if there is none."""
-        manifests = [served.manifest for served in self.detectors.values()]
+        manifests = [served.manifest for served in self.detectors.values() if served.manifest is not None]
         return _named(self.detectors, name or defaults.model_name("detector", manifests), "detector")
 
     def generator(self, name: str | None) -> ServedGenerator:
@@ -105,12 +156,10 @@ class Catalog:
         return {**self.detectors, **self.generators}
 
 
-def _serve_detector(published: Artifact, device: Device, threads: int, executor: ThreadPoolExecutor) -> ServedDetector:
-    detector = Detector(published, device, threads)
-
-    return ServedDetector(
-        detector, published.metrics(), Batcher(detector.score, executor), Batcher(detector.compare, executor)
-    )
+def _serve_detector(
+    detector: Detector | Group, metrics: list[dict[str, Any]], executor: ThreadPoolExecutor
+) -> ServedDetector:
+    return ServedDetector(detector, metrics, Batcher(detector.score, executor), Batcher(detector.compare, executor))
 
 
 def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:

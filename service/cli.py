@@ -17,11 +17,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from service import artifact, batch, defaults, sinks, sources
+from service import artifact, batch, defaults, group, sinks, sources
 from service.artifact import Artifact
 from service.detector import DEFAULT_ALPHA, Detector
 from service.errors import OddglyphError
 from service.generator import MAX_SEED, Generator
+from service.group import Group
 from service.runtime import MAX_BATCH, Device
 
 TABLE_ROWS = 50
@@ -62,7 +63,11 @@ def score(
         typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
     ],
     model: Annotated[
-        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
+        str | None,
+        typer.Option(
+            help="A detector from `oddglyph models`, or all-DATA, those of all classes of DATA: which is closest?",
+            show_default="mnist-0, else the first",
+        ),
     ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[
@@ -95,7 +100,7 @@ def score(
     format_of_out = sinks.choose_format(out, format_)
     sinks.check(out, paths)
     sources.check(paths, choice)
-    detector = Detector(_load(model, "detector", models_dir), device, threads)
+    detector = _load_detector(model, models_dir, device, threads)
     to_terminal = out is None and sys.stdout.isatty()
     tally, started = batch.Tally(), time.monotonic()
     with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
@@ -110,7 +115,7 @@ def score(
     rate = tally.images / (time.monotonic() - started)
     stderr.print(
         f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
-        f"images/s: {rate:,.0f}, model: {detector.manifest.name}, out: {out or 'standard output'}"
+        f"images/s: {rate:,.0f}, model: {detector.name}, out: {out or 'standard output'}"
     )
 
 
@@ -176,6 +181,14 @@ def _load(name: str | None, kind: Literal["detector", "generator"], models_dir: 
     return artifact.load_named(models_dir, name or defaults.model_name(kind, manifests))
 
 
+def _load_detector(name: str | None, models_dir: Path, device: Device, threads: int) -> Detector | Group:
+    paths = artifact.find(models_dir)
+    groups = group.members(map(artifact.read_manifest, paths))
+    if name not in groups or name in {path.name for path in paths}:
+        return Detector(_load(name, "detector", models_dir), device, threads)
+    return Group(name, [Detector(artifact.load(models_dir / member), device, threads) for member in groups[name]])
+
+
 def _describe(published: Artifact) -> dict[str, Any]:
     manifest = published.manifest
     calibration = len(Detector(published, "cpu").calibration) if manifest.kind == "detector" else None
@@ -199,7 +212,8 @@ def _show(rows: Iterator[sinks.Row]) -> None:
         values = row.l_con, row.latent, row.density, row.score, row.p_value
         figures = [f"{value:.4g}" if value is not None else "" for value in values]
         verdict = {True: "yes", False: "no", None: ""}[row.is_anomaly]
-        table.add_row(Text(row.id), *figures, verdict, Text(row.error or ""), style="red" if row.is_anomaly else None)
+        closest, error = Text(row.closest or ""), Text(row.error or "")
+        table.add_row(Text(row.id), *figures, verdict, closest, error, style="red" if row.is_anomaly else None)
     rest = sum(1 for _ in rows)
     stdout.print(table)
     if rest:

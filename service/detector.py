@@ -23,7 +23,8 @@ class Scores:
     `l_con` is the mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range; `latent` the distance
     between the code of the image and that of its reconstruction, in standard deviations of normal images; `density` how
     unlikely the image is among normal ones, in standard deviations, too; `score` the combined anomaly score; `p_value`
-    in (0, 1] the conformal p-value of `score`.
+    in (0, 1] the conformal p-value of `score`. `closest` says whose figures these are: the index of the detector, of
+    those asked, that takes the image for most normal; `p_values` [N, detectors] are those of all. A single detector is 0.
     """
 
     l_con: Floats
@@ -31,6 +32,8 @@ class Scores:
     density: Floats
     score: Floats
     p_value: NDArray[np.float64]
+    closest: NDArray[np.intp]
+    p_values: NDArray[np.float64]
 
     def __getitem__(self, rows: slice) -> "Scores":
         """Return the scores of some of the images."""
@@ -39,6 +42,14 @@ class Scores:
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
         return self.p_value <= alpha
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Scores of N images, and `planes` uint8 [N, 3, H, W]: image, reconstruction, and heat map of 255 values."""
+
+    scores: Scores
+    planes: images.Pixels
 
 
 class Detector:
@@ -68,11 +79,19 @@ class Detector:
         """ONNX Runtime's execution provider in use, such as CPUExecutionProvider."""
         return self._model.provider
 
+    @property
+    def name(self) -> str:
+        """The name of the published model."""
+        return self.manifest.name
+
+    @property
+    def calibration_size(self) -> int:
+        """Number of held-out normal images behind the p-values."""
+        return len(self.calibration)
+
     def score(self, pixels: images.Pixels) -> Scores:
         """Return the scores of grey uint8 `pixels` [N, image_size, image_size], each independent of the others."""
-        out = self._model(pixels=pixels)
-        p_values = conformal_p_values(out["score"], self.calibration)
-        return Scores(out["l_con"], out["latent"], out["density"], out["score"], p_values)
+        return self.examine(pixels).scores
 
     def reconstruct(self, pixels: images.Pixels) -> images.Pixels:
         """Return what the model makes of `pixels`, in the same shape and range."""
@@ -85,8 +104,15 @@ class Detector:
 
     def compare(self, pixels: images.Pixels) -> images.Pixels:
         """Return `pixels`, their reconstruction and their heat map of 255 values, side by side [N, 3, H, W]."""
+        return self.examine(pixels).planes
+
+    def examine(self, pixels: images.Pixels) -> Examination:
+        """Return what `score` and what `compare` return, at the cost of one."""
         out = self._model(pixels=pixels)
-        return np.stack([pixels, out["reconstruction"], out["heat"]], axis=1)
+        p_values = conformal_p_values(out["score"], self.calibration)
+        parts = out["l_con"], out["latent"], out["density"], out["score"]
+        scores = Scores(*parts, p_values, np.zeros(len(pixels), np.intp), p_values[:, None])
+        return Examination(scores, np.stack([pixels, out["reconstruction"], out["heat"]], axis=1))
 
 
 def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:

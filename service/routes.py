@@ -80,12 +80,12 @@ def describe_model(catalog: Models, name: str) -> schemas.ModelDetails:
     return schemas.ModelDetails(
         **_summary(catalog, served).model_dump(),
         metrics=served.metrics,
-        recipe=served.manifest.recipe,
-        provenance=served.manifest.provenance,
+        recipe=served.manifest.recipe if served.manifest else None,
+        provenance=served.manifest.provenance if served.manifest else None,
     )
 
 
-@router.post("/score", dependencies=[Depends(uploads.multipart_only)])
+@router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
 async def score(
     catalog: Models,
     query: Annotated[schemas.ScoreOptions, Query()],
@@ -94,15 +94,15 @@ async def score(
     """Return scores of uploaded images; options as form fields or in the query."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
+    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
     return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
 
 
-@router.post("/score/array", dependencies=[Depends(uploads.json_only)])
+@router.post("/score/array", dependencies=[Depends(uploads.json_only)], response_model_exclude_none=True)
 async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
-    size = served.manifest.image_size
+    size = served.image_size
     decode = partial(asyncio.to_thread, uploads.from_lists, body.images, size, invert=body.invert)
     return _score_answer(served, ids, await served.score(len(ids), decode), body.alpha)
 
@@ -125,9 +125,9 @@ async def _compare(
 ) -> _Compared:
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.manifest.image_size, invert=options.invert)
+    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
     planes = await served.compare(len(ids), decode)
-    return _Compared(served.manifest.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
+    return _Compared(served.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
 
 
 Compared = Annotated[_Compared, Depends(_compare)]
@@ -188,40 +188,44 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
 
 def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> schemas.ScoreAnswer:
     odd = scores.is_anomaly(alpha)
-    name = served.manifest.name
-    metrics.SCORED.labels(name).inc(len(ids))
-    metrics.ANOMALIES.labels(name).inc(int(odd.sum()))
-    fields = tuple(schemas.ScoreResult.model_fields)  # in the order of the columns
-    columns = (scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, odd)
-    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
-    results = [schemas.ScoreResult.model_validate(dict(zip(fields, row, strict=True))) for row in rows]
-    return schemas.ScoreAnswer(model=name, alpha=alpha, results=results)
+    metrics.SCORED.labels(served.name).inc(len(ids))
+    metrics.ANOMALIES.labels(served.name).inc(int(odd.sum()))
+    columns = {
+        "id": ids,
+        **{part: getattr(scores, part).tolist() for part in ("l_con", "latent", "density", "score", "p_value")},
+        "is_anomaly": odd.tolist(),
+    }
+    if served.members:
+        columns["closest"] = [served.normal_classes[index] for index in scores.closest]
+        columns["p_values"] = [dict(zip(served.normal_classes, row, strict=True)) for row in scores.p_values.tolist()]
+    rows = zip(*columns.values(), strict=True)
+    results = [schemas.ScoreResult.model_validate(dict(zip(columns, row, strict=True))) for row in rows]
+    return schemas.ScoreAnswer(model=served.name, alpha=alpha, results=results)
 
 
 async def _generated(
     served: ServedGenerator, format_: str, pixels: Pixels, classes: list[str | None], columns: int
 ) -> Response | schemas.SampleAnswer:
-    name = served.manifest.name
-    metrics.GENERATED.labels(name).inc(len(pixels))
+    metrics.GENERATED.labels(served.name).inc(len(pixels))
     if format_ == "png":
         return _png(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
     results = [
         schemas.Sample(id=str(k), png=_text(png), class_name=class_name)
         for k, (png, class_name) in enumerate(zip(await _pngs(pixels), classes, strict=True))
     ]
-    return schemas.SampleAnswer(model=name, results=results)
+    return schemas.SampleAnswer(model=served.name, results=results)
 
 
 def _summary(catalog: Catalog, served: ServedDetector | ServedGenerator) -> schemas.ModelSummary:
-    manifest = served.manifest
-    default = catalog.detector if manifest.kind == "detector" else catalog.generator
+    default = catalog.detector if served.kind == "detector" else catalog.generator
     return schemas.ModelSummary(
-        name=manifest.name,
-        kind=manifest.kind,
-        summary=manifest.summary,
-        image_size=manifest.image_size,
+        name=served.name,
+        kind=served.kind,
+        summary=served.summary,
+        image_size=served.image_size,
         is_default=default(None) is served,
-        normal_classes=list(manifest.normal_classes),
+        normal_classes=list(served.normal_classes),
+        members=list(served.members),
         class_names=list(served.class_names),
         calibration_size=served.calibration_size,
     )

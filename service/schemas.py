@@ -21,7 +21,9 @@ class _Known(BaseModel):
 class ImageOptions(_Known):
     """How images are read, and by which detector."""
 
-    model: str | None = Field(None, description="Name of a detector; see GET /models. Absent: the default one.")
+    model: str | None = Field(
+        None, description="Name of a detector or a group; see GET /models. Absent: the default one."
+    )
     invert: bool = Field(False, description="The images show dark glyphs on a light ground, as paper does.")
 
 
@@ -80,6 +82,10 @@ class ScoreResult(BaseModel):
     score: float = Field(description="The combined anomaly score.")
     p_value: float = Field(description="Share of normal images expected to score at least as high, in (0, 1].")
     is_anomaly: bool = Field(description="Whether p_value <= alpha.")
+    closest: str | None = Field(
+        None, description="Groups: the class that the image is most like, whose figures the others are."
+    )
+    p_values: dict[str, float] | None = Field(None, description="Groups: the p-value for each class.")
 
 
 class ScoreAnswer(BaseModel):
@@ -164,16 +170,17 @@ class ModelSummary(BaseModel):
     image_size: int
     is_default: bool
     normal_classes: list[str] = Field(description="Detectors: what the model was taught is normal.")
+    members: list[str] = Field(description="Groups: the detectors that are asked; see `closest` of a score.")
     class_names: list[str] = Field(description="Generators: the classes that can be asked for.")
     calibration_size: int | None = Field(description="Detectors: number of held-out normal images behind p_value.")
 
 
 class ModelDetails(ModelSummary):
-    """A served model with its measured quality and where its weights come from."""
+    """A served model with its measured quality and where its weights come from; of a group, its members tell that."""
 
     metrics: list[dict[str, Any]]
-    recipe: dict[str, Any]
-    provenance: Provenance
+    recipe: dict[str, Any] | None
+    provenance: Provenance | None
 
 
 class ModelList(BaseModel):

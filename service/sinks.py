@@ -37,11 +37,12 @@ class Row:
     score: float | None = None
     p_value: float | None = None
     is_anomaly: bool | None = None
+    closest: str | None = None
     error: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-PARQUET_TYPES = (pa.string(), *[pa.float32()] * 4, pa.float64(), pa.bool_(), pa.string())
+PARQUET_TYPES = (pa.string(), *[pa.float32()] * 4, pa.float64(), pa.bool_(), pa.string(), pa.string())
 SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
 
 
@@ -108,11 +109,13 @@ def _opened(out: Path | None) -> Iterator[BinaryIO]:
 
 
 def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
-    writer = csv.writer(codecs.getwriter("utf-8")(file), lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(
-        [json.dumps(value) if isinstance(value, bool) else value for value in astuple(row)] for row in rows
-    )
+    text = codecs.getwriter("utf-8")(file)
+    plain, careful = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(COLUMNS)
+    for row in rows:
+        values = [json.dumps(value) if isinstance(value, bool) else value for value in astuple(row)]
+        has_return = any(isinstance(value, str) and "\r" in value for value in values)  # csv quotes only line feeds
+        (careful if has_return else plain).writerow(values)
 
 
 def _write_jsonl(rows: Iterable[Row], file: BinaryIO) -> None:

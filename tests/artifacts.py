@@ -20,7 +20,7 @@ LATENT_SIZE = 8
 PARTS = ("l_con", "latent", "density", "score")
 
 
-def write_detector(folder: Path, normal: np.ndarray, components: int = 16) -> Path:
+def write_detector(folder: Path, normal: np.ndarray, components: int = 16, normal_class: str = "0") -> Path:
     """Return `folder`, made a detector whose normal class is the grey uint8 images `normal` [N, H, W]."""
     folder.mkdir(parents=True)
     pixels = images.fit(normal, SIDE)
@@ -53,7 +53,8 @@ def write_detector(folder: Path, normal: np.ndarray, components: int = 16) -> Pa
     model = OnnxModel(folder / "detector.onnx", graph, "cpu", 1)
     np.savez(folder / "calibration.npz", score=np.sort(model(pixels=held_out)["score"]))
     _write_golden(folder, model, pixels=held_out[:3])
-    return _publish(folder, "detector", {"detector": graph}, channels=1, class_names=[str(n) for n in range(10)])
+    class_names = [str(n) for n in range(10)]
+    return _publish(folder, "detector", {"detector": graph}, 1, class_names, [normal_class])
 
 
 def write_generator(folder: Path, *, conditional: bool = True, seed: int = 0) -> Path:
@@ -76,7 +77,7 @@ def write_generator(folder: Path, *, conditional: bool = True, seed: int = 0) ->
     z = rng.standard_normal((3, LATENT_SIZE)).astype(np.float32)
     golden = {"z": z, "labels": np.arange(3)} if conditional else {"z": z}
     _write_golden(folder, OnnxModel(folder / "generator.onnx", graph, "cpu", 1), **golden)
-    return _publish(folder, "generator", {"generator": graph}, channels=3, class_names=CLASS_NAMES)
+    return _publish(folder, "generator", {"generator": graph}, 3, CLASS_NAMES, [])
 
 
 def _encode(x, z):
@@ -121,7 +122,7 @@ def _write_golden(folder, model, **inputs):
     np.savez(folder / "golden.npz", **named, **{f"out_{name}": array for name, array in model(**inputs).items()})
 
 
-def _publish(folder, kind, graphs, channels, class_names):
+def _publish(folder, kind, graphs, channels, class_names, normal_classes):
     (folder / "metrics.json").write_text(json.dumps([{"name": "auroc.score", "value": 0.5}]))
     manifest = {
         "schema_version": 1,
@@ -131,7 +132,7 @@ def _publish(folder, kind, graphs, channels, class_names):
         "image_size": SIDE,
         "channels": channels,
         "class_names": list(class_names),
-        "normal_classes": ["0"] if kind == "detector" else [],
+        "normal_classes": normal_classes,
         "graphs": {name: graph.model_dump() for name, graph in graphs.items()},
         "recipe": {"name": "linear"},
         "provenance": {
@@ -139,7 +140,7 @@ def _publish(folder, kind, graphs, channels, class_names):
             "commit": "0" * 40,
             "command": "tests/artifacts.py",
             "seed": 0,
-            "data": "MNIST sample",
+            "data": "mnist",
             "data_sha256": "0" * 64,
             "device": "cpu",
             "train_seconds": 0.1,

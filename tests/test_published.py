@@ -8,15 +8,27 @@ from sklearn.metrics import roc_auc_score
 
 from service import artifact, images
 from service.detector import Detector
+from service.group import Group
 
 MODELS = Path(__file__).parents[1] / "models"
-MAX_BYTES = 20 * 2**20
+MAX_BYTES = {"detector": 12 * 10**6, "generator": 20 * 10**6, "classifier": 20 * 10**6}
+MAX_BYTES_OF_DETECTORS = 120 * 10**6
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+def test_the_detectors_are_small_together():
+    assert sum(size_of(path) for path in artifact.find(MODELS) if (path / "detector.onnx").exists()) <= (
+        MAX_BYTES_OF_DETECTORS
+    )
 
 
 @pytest.mark.parametrize("path", artifact.find(MODELS), ids=lambda path: path.name)
 def test_a_shipped_model_is_whole_and_small(path: Path):
     published = artifact.load(path)
-    assert sum(file.stat().st_size for file in path.iterdir()) <= MAX_BYTES
+    assert size_of(path) <= MAX_BYTES[published.manifest.kind]
     assert max(published.manifest.parity.relative_difference.values()) <= published.manifest.parity.tolerance
     assert all({"value", "deviation", "samples", "split"} <= metric.keys() for metric in published.metrics())
 
@@ -31,6 +43,16 @@ def test_the_default_model_tells_the_sample_s_zeros_from_the_rest(digits: dict[s
     zeros = digits["y_test"] == 0
     assert roc_auc_score(~zeros, scores.score) > 0.98
     assert scores.l_con[zeros].mean() < 0.0294
+
+
+def test_the_detectors_of_all_digits_tell_which_digit_an_image_of_the_sample_is(digits: dict[str, np.ndarray]):
+    detectors = [Detector(artifact.load(MODELS / f"mnist-{digit}"), "cpu") for digit in range(10)]
+    scores = Group("all-mnist", detectors).score(images.fit(digits["x_test"], 32))
+    assert np.mean(scores.closest == digits["y_test"]) > 0.95
+    shuffled = np.random.default_rng(0).permuted(
+        images.fit(digits["x_test"], 32), axis=1
+    )  # pixels of a column in disorder
+    assert np.mean(Group("all-mnist", detectors).score(shuffled).is_anomaly(0.05)) > 0.95
 
 
 def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):

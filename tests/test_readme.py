@@ -25,8 +25,9 @@ def shown(start: str) -> tuple[str, str]:
     return found
 
 
-def test_scores_of_the_examples_are_those_shown():
-    command, output = shown("oddglyph score docs")
+@pytest.mark.parametrize("start", ["oddglyph score docs", "oddglyph score --model all-mnist"])
+def test_scores_of_the_examples_are_those_shown(start: str):
+    command, output = shown(start)
     arguments = [sys.executable, "-m", "service.cli", *shlex.split(command)[1:]]
     run = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     *expected, summary = output.splitlines()

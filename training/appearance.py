@@ -19,15 +19,17 @@ class OrientedGradients(nn.Module):
     """Light images [N, 1, 32, 32] in [0, 1] to features [N, FEATURES]: a unit vector of gradients for each cell size.
 
     As HOG (Dalal and Triggs, 2005) with signed orientations, overlapping cells in two sizes, and the square root of
-    each bin (the Hellinger map of RootSIFT, Arandjelovic and Zisserman, 2012).
+    each bin (the Hellinger map of RootSIFT, Arandjelovic and Zisserman, 2012), taken `roots` times: the more often, the more
+    do faint gradients count.
     """
 
     size = FEATURES
     sobel: Tensor
     directions: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, roots: int = 1) -> None:
         super().__init__()
+        self.roots = roots
         sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         angles = torch.arange(ORIENTATIONS) * (2 * math.pi / ORIENTATIONS)
         self.register_buffer("sobel", torch.stack([sobel, sobel.T]).unsqueeze(1))
@@ -43,7 +45,13 @@ class OrientedGradients(nn.Module):
         # magnitude * cosine^4, the cosine being that of the angle between gradient and direction, with few operations
         scaled = gradients * magnitude ** (1 / SHARPNESS - 1)
         shares = functional.conv2d(scaled, self.directions).clamp_min(0).square().square()  # [N, orientations, S, S]
-        return torch.cat([_pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
+        return torch.cat([self._pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
+
+    def _pool(self, shares: Tensor, cells: Tensor) -> Tensor:
+        bins = (cells @ (shares @ cells.T)).flatten(1).clamp_min(1e-9)  # [N, orientations * (S / cell)^2]
+        for _ in range(self.roots):
+            bins = bins.sqrt()
+        return functional.normalize(bins, eps=1e-3)
 
 
 class Intensities(nn.Module):
@@ -79,8 +87,3 @@ def _triangles(cell: int) -> Tensor:
     centres = (torch.arange(SIZE // cell) + 0.5) * cell - 0.5
     weights = (1 - (torch.arange(SIZE) - centres[:, None]).abs() / cell).clamp_min(0)
     return weights / weights.sum(dim=1, keepdim=True)
-
-
-def _pool(shares: Tensor, cells: Tensor) -> Tensor:
-    bins = cells @ (shares @ cells.T)  # [N, orientations, S / cell, S / cell]
-    return functional.normalize(bins.clamp_min(1e-9).sqrt().flatten(1), eps=1e-3)

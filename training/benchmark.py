@@ -28,6 +28,8 @@ DENSITY = "density"
 RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if recipe.family == "autoencoder")
 METHODS = (DENSITY, *BASELINES, *RECIPES)
 Protocol = Literal["A", "B"]
+JudgedOn = Literal["test", "train"]
+PRETENDED = 3000
 BATCH = 256
 
 
@@ -36,6 +38,8 @@ class Task:
     """What a method is asked for: by protocol A one class is normal, by B all but one; `limit` 0 means all images.
 
     `contamination` is the share of images of other classes among the normal training images, calibration included.
+    Judged on "train", a method sees half of the held-out normal images and PRETENDED training images of other classes:
+    that is for choosing between methods, with no look at the test split.
     """
 
     method: str
@@ -45,11 +49,12 @@ class Task:
     seed: int
     limit: int = 0
     contamination: float = 0.0
+    judged_on: JudgedOn = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Task):
-    """How well a method did on the test split; rates at the conformal p-value 0.01, but for false_alarms_05."""
+    """How well a method did; rates at the conformal p-value 0.01, but for false_alarms_05."""
 
     auroc: float
     average_precision: float
@@ -68,6 +73,7 @@ def tasks(
     seeds: Iterable[int],
     limit: int,
     contamination: float,
+    judged_on: JudgedOn = "test",
 ) -> list[Task]:
     """Return one task for each method, class and seed; MetricError for an unknown method."""
     wanted, names = tuple(methods), tuple(class_names)
@@ -77,7 +83,7 @@ def tasks(
     if unknown:
         raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
     return [
-        Task(method, data_name, protocol, name, seed, limit, contamination)
+        Task(method, data_name, protocol, name, seed, limit, contamination, judged_on)
         for seed in seeds
         for name in names
         for method in wanted
@@ -103,18 +109,33 @@ def read(path: Path) -> list[Result]:
 
 
 def measure(task: Task, data_set: DataSet, root: Path) -> Result:
-    """Return how well the task's method, fitted and calibrated on training images, does on the test split."""
+    """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on."""
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
     normal = _limited(data.split_normal(_fitted(task, data_set, normal_labels), task.seed), task.limit)
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(data_set.test.labels))[: task.limit or None]
-    pixels, anomalous = data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], normal_labels)
+    calibration, pixels, anomalous = _judged(task, data_set, normal_labels, normal)
     start = time.perf_counter()
     score = _fit(task, data_set, normal_labels, normal, root)
-    calibration = np.sort(score(normal.calibration))
-    scores = score(pixels)
-    return _result(task, scores, calibration, anomalous, time.perf_counter() - start)
+    calibrated, scores = np.sort(score(calibration)), score(pixels)
+    return _result(task, scores, calibrated, anomalous, time.perf_counter() - start)
+
+
+def _judged(
+    task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit
+) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
+    """Return the images to calibrate on, those to judge by, and which of the latter are anomalous."""
+    rng = np.random.default_rng(0)
+    if task.judged_on == "test":
+        order = rng.permutation(len(data_set.test.labels))[: task.limit or None]
+        return normal.calibration, data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], labels)
+    others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
+    pretended = data_set.train.pixels[rng.permutation(others)[: task.limit or PRETENDED]]
+    calibration, held_out = np.array_split(normal.calibration, 2)
+    return (
+        calibration,
+        np.concatenate([held_out, pretended]),
+        np.arange(len(held_out) + len(pretended)) >= len(held_out),
+    )
 
 
 def table(results: Sequence[Result]) -> str:
@@ -127,7 +148,8 @@ def table(results: Sequence[Result]) -> str:
 
 def _setting(task: Task) -> str:
     images = f"at most {task.limit:,} images" if task.limit else "all images"
-    return f"{task.data}, protocol {task.protocol}, {images}, contamination {task.contamination:g}"
+    judged = "" if task.judged_on == "test" else ", judged on training images"
+    return f"{task.data}, protocol {task.protocol}, {images}, contamination {task.contamination:g}{judged}"
 
 
 def _section(results: Sequence[Result]) -> str:
@@ -145,7 +167,7 @@ def _line(method: str, results: Sequence[Result], names: Sequence[str]) -> list[
     by_seed = [np.mean([r.auroc for r in results if r.seed == seed]) for seed in {r.seed for r in results}]
     return [
         method,
-        *(f"{value:.1f}" for value in classes),
+        *(f"{value:.2f}" for value in classes),
         f"{100 * np.mean(by_seed):.2f} ± {100 * np.std(by_seed):.2f}",
         f"{np.nanmin(classes):.2f}",
         f"{np.mean([r.detected for r in results]):.3f}",

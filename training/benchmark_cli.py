@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from service import artifact
+from service.artifact import Manifest
 from service.detector import Detector
+from service.images import Pixels
 from training import corruptions as suite
 from training import data
 
@@ -33,6 +34,9 @@ def detection(
     contamination: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of other classes among the normal training images.")
     ] = 0.0,
+    judge_on: Annotated[
+        Literal["test", "train"], typer.Option(help="train: held-out normal and other training images, for choosing.")
+    ] = "test",
     out: Out = OUT,
 ) -> None:
     """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
@@ -42,7 +46,7 @@ def detection(
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
     numbers = [int(seed) for seed in seeds.split(",")]
-    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination)
+    todo = benchmark.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
     out.parent.mkdir(parents=True, exist_ok=True)
     for result in benchmark.run(todo, data_set, data_root, out.with_suffix(".json")):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
@@ -53,21 +57,28 @@ def detection(
 
 @app.command()
 def corruptions(
-    model: Annotated[str, typer.Argument(help="A published detector of a data set with a test split.")],
+    models: Annotated[list[str], typer.Argument(help="Published detectors of data sets with a test split.")],
     data_root: DataRoot = DATA_ROOT,
     models_dir: ModelsDir = MODELS_DIR,
     limit: Annotated[int, typer.Option(min=1, help="Corrupt so many normal test images.")] = 300,
 ) -> None:
-    """Count alarms of MODEL on corrupted normal and on foreign images, and see whether its heat maps find a damage."""
-    published = artifact.load_named(models_dir, model)
-    manifest, detector = published.manifest, Detector(published, "cpu")
-    data_set = data.load(manifest.provenance.data, data_root, manifest.image_size, invert=manifest.provenance.invert)
-    normal = data_set.test.of(data_set.indices(manifest.normal_classes))[:limit]
-    table = Table("corruption", "severity", "should be", "alarms at 0.01", "at 0.05", box=None)
-    for alarms in suite.measure(detector, normal):
-        table.add_row(
-            alarms.corruption, f"{alarms.severity:g}", alarms.meaning, f"{alarms.at_01:.3f}", f"{alarms.at_05:.3f}"
-        )
-    console.print(table)
-    shares = ", ".join(f"{damage} {suite.share_of_heat(detector, normal, damage):.2f}" for damage in suite.DAMAGES)
-    console.print(f"share of the hottest 5 % of the map inside a damaged disc: {shares}")
+    """Count alarms of MODELS on corrupted normal and on foreign images, and see whether heat maps find a damage."""
+    alarms: list[suite.Alarms] = []
+    shares: list[str] = []
+    for model in models:
+        detector = Detector(artifact.load_named(models_dir, model), "cpu")
+        normal, foreign = _test_images(detector.manifest, data_root, limit)
+        alarms += suite.measure(detector, normal, foreign)
+        found = {damage: suite.share_of_heat(detector, normal, damage) for damage in suite.DAMAGES}
+        shares.append(f"| {model} | {' | '.join(f'{share:.2f}' for share in found.values())} |")
+    head = f"| share of the hottest 5 % inside a disc | {' | '.join(suite.DAMAGES)} |"
+    heat = "\n".join([head, "|---" * (1 + len(suite.DAMAGES)) + "|", *shares])
+    console.print(suite.table(alarms), heat, sep="\n", soft_wrap=True, highlight=False, markup=False)
+
+
+def _test_images(manifest: Manifest, root: Path, limit: int) -> tuple[Pixels, Pixels]:
+    """Return normal test images, and as many of another data set."""
+    trained_on, size = manifest.provenance.data, manifest.image_size
+    normal = data.load(trained_on, root, size, invert=manifest.provenance.invert)
+    other = data.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)
+    return normal.test.of(normal.indices(manifest.normal_classes))[:limit], other.test.pixels[:limit]

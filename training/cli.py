@@ -1,5 +1,6 @@
 """The command `oddglyph-train`: list, fit, evaluate, publish, report."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -118,7 +119,8 @@ def publish(
             finished, models_dir, name or f"{request.data}-{recipe}", measure, replace=replace
         )
     else:
-        name = name or f"{Path(request.data).stem}-{'-'.join(request.normal_classes)}".lower()
+        words = f"{Path(request.data).stem} {' '.join(request.normal_classes)}".lower()
+        name = name or re.sub(r"[^a-z0-9]+", "-", words).strip("-")
         published = publishing.publish(finished, models_dir, data_root, name, replace=replace)
     _show(published.metrics())
     console.print(f"published {published.path}")

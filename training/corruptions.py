@@ -4,7 +4,7 @@ A harmless change must not raise more alarms than it has to; a foreign image mus
 pixels [N, S, S], a severity and a random generator.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from service.images import Pixels
 
 Meaning = Literal["harmless", "anomalous"]
 Make = Callable[[Pixels, float, np.random.Generator], Pixels]
+HARMLESS_ALARMS, FOREIGN_ALARMS = 0.15, 0.95  # fewer at 0.05 and at least so many at 0.01 are good enough
 LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefghkmnpqrtuvwxy"  # without those that look like digits
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans-Oblique.ttf")
 
@@ -33,8 +34,9 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Alarms:
-    """The share of images with a p-value of at most 0.01 and 0.05."""
+    """The share of images to which `model` gives a p-value of at most 0.01 and 0.05."""
 
+    model: str
     corruption: str
     severity: float
     meaning: Meaning
@@ -43,14 +45,41 @@ class Alarms:
     at_05: float
 
 
-def measure(detector: Detector, normal: Pixels, seed: int = 0) -> Iterator[Alarms]:
-    """Yield how often `detector` raises an alarm on its `normal` images [N, S, S] after each corruption."""
+def measure(detector: Detector, normal: Pixels, foreign: Pixels, seed: int = 0) -> Iterator[Alarms]:
+    """Yield how often `detector` raises an alarm on its `normal` images [N, S, S] after each corruption, and on `foreign`."""
     for name, corruption in CORRUPTIONS.items():
         for severity in corruption.severities:
             made = corruption.make(normal, severity, np.random.default_rng(seed))
-            p_values = detector.score(made).p_value
-            rates = (float(np.mean(p_values <= alpha)) for alpha in (0.01, 0.05))
-            yield Alarms(name, severity, corruption.meaning, len(made), *rates)
+            yield _alarms(detector, made, name, severity, corruption.meaning)
+    yield _alarms(detector, foreign, "of another data set", 1, "anomalous")
+
+
+def _alarms(detector: Detector, pixels: Pixels, name: str, severity: float, meaning: Meaning) -> Alarms:
+    p_values = detector.score(pixels).p_value
+    at_01, at_05 = (float(np.mean(p_values <= alpha)) for alpha in (0.01, 0.05))
+    return Alarms(detector.name, name, severity, meaning, len(pixels), at_01, at_05)
+
+
+def table(alarms: Sequence[Alarms]) -> str:
+    """Return Markdown: a row for each corruption, alarms at 0.05 where it is harmless and at 0.01 where it is not.
+
+    Beside the mean over the models stand the worst one, and how many models are good enough.
+    """
+    head = "| corruption | severity | should be | alarms at | mean | worst | model | good enough |"
+    keys = dict.fromkeys((one.corruption, one.severity) for one in alarms)
+    lines = [_line([one for one in alarms if (one.corruption, one.severity) == key]) for key in keys]
+    return "\n".join([head, "|---" * 8 + "|", *lines]) + "\n"
+
+
+def _line(alarms: Sequence[Alarms]) -> str:
+    first, harmless = alarms[0], alarms[0].meaning == "harmless"
+    rates = [one.at_05 if harmless else one.at_01 for one in alarms]
+    worst = int(np.argmax(rates) if harmless else np.argmin(rates))
+    good = sum(rate < HARMLESS_ALARMS if harmless else rate >= FOREIGN_ALARMS for rate in rates)
+    return (
+        f"| {first.corruption} | {first.severity:g} | {first.meaning} | {0.05 if harmless else 0.01} | {np.mean(rates):.3f} "
+        f"| {rates[worst]:.3f} | {alarms[worst].model} | {good}/{len(alarms)} |"
+    )
 
 
 def share_of_heat(detector: Detector, normal: Pixels, damage: str, radius: int = 6, seed: int = 0) -> float:

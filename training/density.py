@@ -30,8 +30,8 @@ class Density(nn.Module):
       density is noise-contrastive estimation (Gutmann and Hyvaerinen, 2010); outliers made from the normal images
       themselves are what CutPaste (Li et al., arXiv:2104.04015) uses; we keep the kinds apart, which teaches more.
 
-    Each is standardised on held-out normal images and counts from FLOOR upwards. How stiff normal images are, and how
-    much intensities count, is what tells held-out normal images from outliers made of them best.
+    Each is standardised on held-out normal images and counts from FLOOR upwards. How stiff normal images are, how much
+    faint gradients count and how much intensities, is what tells held-out normal images from outliers made of them best.
     """
 
     mean: Tensor
@@ -42,11 +42,9 @@ class Density(nn.Module):
     def __init__(self, recipe: DensityRecipe, normal_images: int) -> None:
         super().__init__()
         self.recipe = recipe
-        prototypes = min(recipe.prototypes, normal_images)
-        self.gradients = Neighbours(OrientedGradients(), prototypes, recipe.components, recipe.neighbours)
-        self.intensities: Neighbours | None = Neighbours(
-            Intensities(), prototypes, recipe.components, recipe.neighbours
-        )
+        self.prototypes = min(recipe.prototypes, normal_images)
+        self.gradients = self._neighbours(OrientedGradients())
+        self.intensities: Neighbours | None = self._neighbours(Intensities())
         self.classifier = OutlierClassifier(recipe.hidden)
         self.register_buffer("weights", torch.ones(3))
         self.register_buffer("mean", torch.zeros(3))
@@ -75,9 +73,9 @@ class Density(nn.Module):
         """Fit on normal images `light`; choose and standardise on other normal images, `held_out`."""
         if len(light) > self.recipe.max_images:
             light = light[torch.randperm(len(light), generator=generator)[: self.recipe.max_images]]
+        self._fit_neighbours(light, held_out, generator)
         fit_classifier(self.classifier, *self._examples(light, generator), self.recipe, generator)
         round_to_half(self.classifier)
-        self._fit_neighbours(light, held_out, generator)
         with torch.no_grad():
             parts, energy = (torch.cat(p) for p in zip(*map(self.parts, held_out.split(BATCH)), strict=True))
         self.usual_energy.copy_(energy.amax(dim=(1, 2)).quantile(0.99))
@@ -85,19 +83,27 @@ class Density(nn.Module):
         self.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
 
     def _fit_neighbours(self, light: Tensor, held_out: Tensor, generator: torch.Generator) -> None:
-        assert self.intensities is not None
+        """Fit by all features, and keep those whose weighted sum tells `held_out` from outliers made of it best."""
         made = torch.cat([outliers(held_out, generator)[0] for _ in range(HELD_OUT_OUTLIERS)])
-        distances = []
-        for neighbours in (self.gradients, self.intensities):
+        fitted = []
+        for features in (OrientedGradients(roots=1), OrientedGradients(roots=2), Intensities()):
+            neighbours = self._neighbours(features)
             neighbours.fit(light, generator)
-            distances.append(standardised(*neighbours.fit_stiffness(held_out, made)))
-        (normal, odd), (normal_by_intensity, odd_by_intensity) = distances
-        weight = max(
-            INTENSITY_WEIGHTS, key=lambda w: separation(normal + w * normal_by_intensity, odd + w * odd_by_intensity)
+            fitted.append((neighbours, *standardised(*neighbours.fit_stiffness(held_out, made))))
+        *by_gradients, (intensities, normal, odd) = fitted
+        _, self.gradients, weight = max(
+            (
+                (separation(n + w * normal, o + w * odd), gradients, w)
+                for gradients, n, o in by_gradients
+                for w in INTENSITY_WEIGHTS
+            ),
+            key=lambda choice: choice[0],
         )
-        if not weight:
-            self.intensities = None
+        self.intensities = intensities if weight else None
         self.weights.copy_(torch.tensor([1, weight, self.recipe.classifier_weight]))
+
+    def _neighbours(self, features: OrientedGradients | Intensities) -> Neighbours:
+        return Neighbours(features, self.prototypes, self.recipe.components, self.recipe.neighbours)
 
     @torch.no_grad()
     def _examples(self, light: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from service import artifact, images
 from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Kind, Manifest, Provenance
 from service.detector import DEFAULT_ALPHA, Detector
 from service.runtime import OnnxModel
-from training import data, evaluate, plots, recipes
+from training import data, evaluate, plots, recipes, runs
 from training.aae import Autoencoder
 from training.data import DataSet, NormalSplit
 from training.density import fit_density
@@ -125,6 +125,7 @@ def provenance(request: Request, seconds: float) -> Provenance:
     return Provenance(
         created=request.created,
         commit=request.commit,
+        published_commit=runs.commit(),
         command=request.command,
         seed=request.seed,
         data=request.data,

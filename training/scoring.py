@@ -10,6 +10,7 @@ from training.data import to_images
 from training.density import Density
 
 BATCH = 256
+MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
 
 
 class EncoderGraph(nn.Module):
@@ -35,8 +36,8 @@ class DetectorGraph(nn.Module):
     - `density` [N], how unlikely the image's oriented gradients are among normal ones; see Density. It sees what
       reconstruction overlooks: a model that draws well draws other glyphs well, too.
     - `heat` uint8 [N, 32, 32], where it is unlikely.
-    - `score` [N], density, plus by how many standard deviations l_con and latent exceed the most that any held-out normal
-      image reaches: below that they say little about an image, but none that cannot be reconstructed may pass.
+    - `score` [N], density, plus by how many standard deviations l_con and latent exceed what is MARGIN of them above the most
+      that any held-out normal image reaches: below that they say little, but none that cannot be reconstructed may pass.
 
     The statistics come from `fit_statistics`; until then l_con and latent are not standardised.
     """
@@ -81,5 +82,5 @@ def fit_statistics(graph: DetectorGraph, held_out: images.Pixels) -> None:
     graph.gap_mean.copy_(gap.mean(dim=0))
     graph.gap_deviation.copy_(gap.std(dim=0).clamp_min(1e-6))
     parts = torch.cat([graph.reconstruct(batch)[1] for batch in batches])
-    graph.part_limit.copy_(parts.amax(dim=0))
     graph.part_deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
+    graph.part_limit.copy_(parts.amax(dim=0) + MARGIN * graph.part_deviation)

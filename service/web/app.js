@@ -44,14 +44,19 @@ async function score(files, invert) {
 const alpha = () => 10 ** $("alpha").valueAsNumber;
 const percent = (share) => `${(100 * share).toPrecision(2).replace(/\.0$/, "")} %`;
 
-const modelOf = (result) => models.find((model) => model.name === result.model);
+// The model whose figures a result shows: of a group, the member for the closest class.
+function modelOf({ model: name, closest }) {
+  const model = models.find((known) => known.name === name);
+  return closest === undefined ? model : models.find((known) => known.name === model.members[model.normal_classes.indexOf(closest)]);
+}
 
 // p = (1 + count) / (size + 1), so the count behind it is exact.
 function sentence(result) {
   const size = modelOf(result).calibration_size;
   const count = Math.round(result.p_value * (size + 1)) - 1;
   const [subject, verb] = [count ? count.toLocaleString("en") : "None", count > 1 ? "look" : "looks"];
-  return `${subject} of ${size.toLocaleString("en")} normal images ${verb} ${count ? "at least " : ""}this odd.`;
+  const closest = result.closest === undefined ? "" : `Closest to ${result.closest}. `;
+  return `${closest}${subject} of ${size.toLocaleString("en")} normal images ${verb} ${count ? "at least " : ""}this odd.`;
 }
 
 function judge({ result, item }) {
@@ -151,7 +156,8 @@ async function generate(event) {
 function describe(select, about, kind) {
   const model = models.find(({ name }) => name === select.value);
   const normal = model.normal_classes.join(", ");
-  about.textContent = kind === "detector" ? `Taught that ${normal} is normal; compared with ${model.calibration_size} images.` : model.summary;
+  const taught = `Taught that ${normal} is normal; compared with ${model.calibration_size} images.`;
+  about.textContent = kind === "generator" || model.members.length ? model.summary : taught;
   if (kind === "generator") {
     $("class").replaceChildren(new Option("mixed", ""), ...model.class_names.map((name) => new Option(name, name)));
     $("class").disabled = !model.class_names.length;

@@ -17,7 +17,7 @@ def linear_models(tmp_path_factory, zeros, digits):
     """A folder of small models: two detectors, mnist-0 being the default, and two generators, colours being it."""
     folder = tmp_path_factory.mktemp("models")
     write_detector(folder / "mnist-0", zeros)
-    write_detector(folder / "mnist-1", digits["x_train"][digits["y_train"] == 1])
+    write_detector(folder / "mnist-1", digits["x_train"][digits["y_train"] == 1], normal_class="1")
     write_generator(folder / "colours")
     write_generator(folder / "black-and-white", conditional=False)
     return folder

@@ -143,7 +143,7 @@ def test_a_walk_is_a_row_from_one_seed_to_the_other(client):
 
 def test_models_are_listed_and_described(client):
     models = {model["name"]: model for model in client.get("/models").json()["models"]}
-    assert list(models) == ["mnist-0", "mnist-1", "black-and-white", "colours"]
+    assert list(models) == ["mnist-0", "mnist-1", "all-mnist", "black-and-white", "colours"]
     assert [name for name, model in models.items() if model["is_default"]] == ["mnist-0", "colours"]
     assert models["mnist-0"]["normal_classes"] == ["0"]
     assert models["mnist-0"]["calibration_size"] == 20

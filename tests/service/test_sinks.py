@@ -13,13 +13,13 @@ from service.errors import SourceError
 from service.sinks import COLUMNS, Row
 
 FORMATS = ("csv", "jsonl", "parquet")
-SCORED = Row("a.png", 0.03125, 1.5, 0.5, 2.0, 1 / 3, True)
+SCORED = Row("a.png", 0.03125, 1.5, 0.5, 2.0, 1 / 3, True, "7")
 UNREADABLE = Row('b,"\n.png', error="image: expected PNG, got text; convert it")
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 figures = st.floats(0, 1e6, width=32)
 rows = st.lists(
-    st.builds(Row, texts, figures, figures, figures, figures, st.floats(1e-9, 1), st.booleans())
+    st.builds(Row, texts, figures, figures, figures, figures, st.floats(1e-9, 1), st.booleans(), st.none() | texts)
     | st.builds(Row, texts, error=texts)
 )
 
@@ -34,9 +34,10 @@ def read(path):
         return [_from_text(**line) for line in csv.DictReader(file)]
 
 
-def _from_text(id, is_anomaly, error, **figures):  # noqa: A002
+def _from_text(id, is_anomaly, closest, error, **figures):  # noqa: A002
     numbers = {name: float(value) if value else None for name, value in figures.items()}
-    return Row(id, **numbers, is_anomaly={"true": True, "false": False, "": None}[is_anomaly], error=error or None)
+    verdict = {"true": True, "false": False, "": None}[is_anomaly]
+    return Row(id, **numbers, is_anomaly=verdict, closest=closest or None, error=error or None)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -51,9 +52,9 @@ def test_rows_survive_writing_and_reading(format_, written, tmp_path):
 def test_csv_is_what_spreadsheets_and_data_frames_expect(tmp_path):
     sinks.write([SCORED, UNREADABLE], tmp_path / "out.csv", "csv")
     assert (tmp_path / "out.csv").read_bytes() == (
-        b"id,l_con,latent,density,score,p_value,is_anomaly,error\n"
-        b"a.png,0.03125,1.5,0.5,2.0,0.3333333333333333,true,\n"
-        b'"b,""\n.png",,,,,,,"image: expected PNG, got text; convert it"\n'
+        b"id,l_con,latent,density,score,p_value,is_anomaly,closest,error\n"
+        b"a.png,0.03125,1.5,0.5,2.0,0.3333333333333333,true,7,\n"
+        b'"b,""\n.png",,,,,,,,"image: expected PNG, got text; convert it"\n'
     )
 
 
@@ -69,7 +70,7 @@ def test_parquet_types_are_those_of_the_model_and_rows_come_in_groups(tmp_path, 
     file = parquet.read_metadata(tmp_path / "out.parquet")
     assert file.num_row_groups == 2
     schema = parquet.read_schema(tmp_path / "out.parquet")
-    assert [str(field.type) for field in schema] == ["string", *["float"] * 4, "double", "bool", "string"]
+    assert [str(field.type) for field in schema] == ["string", *["float"] * 4, "double", "bool", "string", "string"]
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_the_table_gives_means_over_seeds_and_the_worst_class():
 
     page = benchmark.table([result("0", 0, 1.0), result("0", 1, 0.9), result("1", 0, 0.8), result("1", 1, 0.7)])
     row = [cell.strip() for cell in page.splitlines()[4].split("|")[1:-1]]
-    assert row == ["density", "95.0", "75.0", "85.00 ± 5.00", "75.00", "0.500", "0.0100", "4/4", "1", "2"]
+    assert row == ["density", "95.00", "75.00", "85.00 ± 5.00", "75.00", "0.500", "0.0100", "4/4", "1", "2"]
 
 
 def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
@@ -73,3 +74,12 @@ def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Pa
     np.testing.assert_array_equal(mixed[: len(pure)], pure)
     others = {image.tobytes() for image in data_set.train.of(data_set.indices(["high"]))}
     assert all(image.tobytes() in others for image in mixed[len(pure) :])
+
+
+def test_judged_on_training_images_no_test_image_takes_part(digits_npz: Path, tmp_path: Path):
+    data_set = data.load(str(digits_npz), tmp_path, 32)
+    blind = dataclasses.replace(data_set, test=data_set.test.__class__(data_set.test.pixels * 0, data_set.test.labels))
+    task = Task("pca", "digits", "A", "low", 0, judged_on="train")
+    seeing, blinded = (benchmark.measure(task, each, tmp_path) for each in (data_set, blind))
+    assert seeing.auroc == blinded.auroc > 0.5
+    assert benchmark.measure(dataclasses.replace(task, judged_on="test"), data_set, tmp_path).auroc != seeing.auroc

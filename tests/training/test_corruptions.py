@@ -6,7 +6,7 @@ from service import images
 from service.artifact import load
 from service.detector import Detector
 from training import corruptions
-from training.corruptions import CORRUPTIONS
+from training.corruptions import CORRUPTIONS, Alarms
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,18 @@ def test_half_erased_glyphs_lose_about_half_their_light(zeros: np.ndarray):
 
 
 def test_rates_are_counted_for_every_severity(detector: Detector, zeros: np.ndarray):
-    alarms = list(corruptions.measure(detector, zeros))
-    assert len(alarms) == sum(len(corruption.severities) for corruption in CORRUPTIONS.values())
+    alarms = list(corruptions.measure(detector, zeros, 255 - zeros))
+    assert len(alarms) == 1 + sum(len(corruption.severities) for corruption in CORRUPTIONS.values())
     assert all(0 <= one.at_01 <= one.at_05 <= 1 for one in alarms)
+    assert alarms[-1].at_05 == next(one for one in alarms if one.corruption == "inverted").at_05
+
+
+def test_the_table_names_the_worst_model():
+    shifts = [Alarms(model, "shift", 1, "harmless", 9, 0.0, rate) for model, rate in (("a", 0.1), ("b", 0.3))]
+    blanks = [Alarms(model, "blank", 0, "anomalous", 9, rate, 1.0) for model, rate in (("a", 0.9), ("b", 1.0))]
+    *_, shift, blank = corruptions.table([*shifts, *blanks]).splitlines()
+    assert shift == "| shift | 1 | harmless | 0.05 | 0.200 | 0.300 | b | 1/2 |"
+    assert blank == "| blank | 0 | anomalous | 0.01 | 0.950 | 0.900 | a | 1/2 |"
 
 
 def test_the_heat_of_noise_lies_where_the_noise_is(detector: Detector, zeros: np.ndarray):
