@@ -54,9 +54,9 @@ function modelOf({ model: name, closest }) {
 function sentence(result) {
   const size = modelOf(result).calibration_size;
   const count = Math.round(result.p_value * (size + 1)) - 1;
-  const [subject, verb] = [count ? count.toLocaleString("en") : "None", count > 1 ? "look" : "looks"];
-  const closest = result.closest === undefined ? "" : `Closest to ${result.closest}. `;
-  return `${closest}${subject} of ${size.toLocaleString("en")} normal images ${verb} ${count ? "at least " : ""}this odd.`;
+  const [begin, none] = result.closest === undefined ? ["", "None"] : [`Closest to ${result.closest}: `, "none"];
+  const [subject, verb] = [count ? count.toLocaleString("en") : none, count > 1 ? "look" : "looks"];
+  return `${begin}${subject} of ${size.toLocaleString("en")} normal images ${verb} ${count ? "at least " : ""}this odd.`;
 }
 
 function judge({ result, item }) {
