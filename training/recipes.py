@@ -52,8 +52,8 @@ class AutoencoderRecipe(BaseModel):
     paper: str
     family: Literal["autoencoder"] = "autoencoder"
     image_size: Literal[32] = 32
-    latent_size: Count = 64
-    widths: tuple[Count, Count, Count] = (32, 64, 128)
+    latent_size: Count = 100
+    widths: tuple[Count, Count, Count] = (64, 128, 256)
     discriminator_widths: tuple[Count, ...] = (256, 128)
     contextual_weight: Weight = 50.0
     latent_weight: Weight = 1.0
