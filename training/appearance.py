@@ -75,10 +75,14 @@ class Intensities(nn.Module):
 
 
 def energy_map(features: Tensor) -> Tensor:
-    """Return how much of `features` [N, FEATURES], or of a difference of two, lies around each pixel [N, 32, 32]."""
+    """Return how much of `features` [N, FEATURES], or of a difference of two, lies around each pixel [N, 32, 32].
+
+    Of the finest cells, each mixed with its neighbours (1-2-1 along each axis): what is wrong is larger than a cell.
+    """
     cells = SIZE // CELLS[0]
     finest = features[:, : ORIENTATIONS * cells**2].unflatten(1, (ORIENTATIONS, cells, cells))
     energy = finest.square().sum(dim=1, keepdim=True)
+    energy = functional.avg_pool2d(functional.avg_pool2d(energy, 2, stride=1, padding=1), 2, stride=1)
     return functional.interpolate(energy, size=(SIZE, SIZE), mode="bilinear", align_corners=False).squeeze(1)
 
 

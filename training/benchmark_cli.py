@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -77,8 +78,13 @@ def corruptions(
 
 
 def _test_images(manifest: Manifest, root: Path, limit: int) -> tuple[Pixels, Pixels]:
-    """Return normal test images, and as many of another data set."""
+    """Return up to `limit` normal test images, drawn at random, and as many of another data set."""
     trained_on, size = manifest.provenance.data, manifest.image_size
     normal = data.load(trained_on, root, size, invert=manifest.provenance.invert)
     other = data.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)
-    return normal.test.of(normal.indices(manifest.normal_classes))[:limit], other.test.pixels[:limit]
+    rng = np.random.default_rng(0)  # parts of a test split may come from different sources, as MNIST's halves do
+    drawn, foreign = (
+        rng.permutation(pixels)[:limit]
+        for pixels in (normal.test.of(normal.indices(manifest.normal_classes)), other.test.pixels)
+    )
+    return drawn, foreign

@@ -58,12 +58,15 @@ def test_calibration_images_are_not_looked_at(density: Density, normal: NormalSp
     )
 
 
-def test_the_heat_map_points_at_a_damage(density: Density, normal: NormalSplit):
+@pytest.mark.parametrize("lowest", [0, 255], ids=["noise", "filled"])
+def test_the_heat_map_points_at_a_damage(density: Density, normal: NormalSplit, lowest: int):
     damaged = normal.calibration.copy()
-    damaged[:, 16:24, 12:20] = 255
+    damaged[:, 10:22, 10:22] = np.random.default_rng(0).integers(lowest, 256, (len(damaged), 12, 12))
     with torch.no_grad():
         heat = density(to_light(damaged))[1]
     assert heat.min() >= 0
     assert heat.max() < 1
-    inside = heat[:, 14:26, 10:22].mean()
-    assert inside > 2 * heat.mean()
+    hottest = heat.flatten(1).topk(50).indices
+    inside = torch.zeros(32, 32)
+    inside[10:22, 10:22] = 1
+    assert inside.flatten()[hottest].mean() > 0.75
