@@ -6,6 +6,10 @@ the file. What only a running graph can prove (signature, golden outputs) is che
 
 import hashlib
 import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,6 +73,16 @@ class Provenance(_Frozen):
     versions: dict[str, str]
 
 
+class Calibration(_Frozen):
+    """Normal images of one's own, `images` in number, that p-values were calibrated on instead of those of `base`."""
+
+    created: str
+    base: str
+    sources: tuple[str, ...]
+    invert: bool
+    images: int
+
+
 class Manifest(_Frozen):
     """The contents of manifest.json. `image_size` is the side in pixels of the square images that the graphs take."""
 
@@ -84,6 +98,7 @@ class Manifest(_Frozen):
     recipe: dict[str, Any]
     provenance: Provenance
     parity: Parity
+    calibration: Calibration | None = None
     files: dict[FileName, Sha256]
 
 
@@ -159,6 +174,42 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ArtifactError(f"{path}: {where}: {first['msg']}; publish the model again") from None
+
+
+@contextmanager
+def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
+    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not."""
+    target = models_dir / name
+    if not re.match(NAME_PATTERN, name):
+        raise ArtifactError(
+            f"name {name!r}: expected lower-case words and digits joined by hyphens; give another --name"
+        )
+    if target.exists() and not replace:
+        raise ArtifactError(f"{target}: expected no such artifact yet, found one; add --replace or give another --name")
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        staged = tempfile.TemporaryDirectory(dir=models_dir, prefix=".publish-")
+    except OSError as error:
+        raise ArtifactError(
+            f"{models_dir}: expected a folder to write to, got {error.strerror}; give another --models-dir"
+        ) from None
+    with staged as folder:
+        path = Path(folder) / name
+        path.mkdir()
+        yield path
+        if target.exists():
+            target.rename(Path(folder) / "replaced")
+        path.rename(target)
+
+
+def hashes(path: Path) -> dict[str, str]:
+    """Return the sha256 of every file in the folder `path` by name."""
+    return {file.name: sha256_of(file) for file in sorted(path.iterdir())}
+
+
+def seal(path: Path, manifest: Manifest) -> None:
+    """Write `manifest` with the hashes of all other files into the folder `path`."""
+    (path / MANIFEST).write_text(manifest.model_copy(update={"files": hashes(path)}).model_dump_json(indent=2) + "\n")
 
 
 def _verify_file(path: Path, expected: str) -> None:

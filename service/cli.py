@@ -1,4 +1,4 @@
-"""The command `oddglyph`: score, sample, models, serve."""
+"""The command `oddglyph`: score, calibrate, sample, models, serve."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -17,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from service import artifact, batch, defaults, group, sinks, sources
-from service.artifact import Artifact
+from service import artifact, batch, calibration, defaults, group, sinks, sources
+from service.artifact import Artifact, Calibration
 from service.detector import DEFAULT_ALPHA, Detector
 from service.errors import OddglyphError
 from service.generator import MAX_SEED, Generator
@@ -33,6 +34,13 @@ MODELS_DIR = defaults.models_dir()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
+Source = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
+]
+Invert = Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")]
+Key = Annotated[str | None, typer.Option(help="Which array of an .npz.", show_default="the only one")]
+Column = Annotated[str | None, typer.Option(help="Which column of a .parquet.", show_default="the only one")]
 ModelsDir = Annotated[
     Path,
     typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
@@ -58,10 +66,7 @@ def options(
 
 @app.command()
 def score(
-    source: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
-    ],
+    source: Source,
     model: Annotated[
         str | None,
         typer.Option(
@@ -85,9 +90,9 @@ def score(
             "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
         ),
     ] = False,
-    invert: Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")] = False,
-    key: Annotated[str | None, typer.Option(help="Which array of an .npz.", show_default="the only one")] = None,
-    column: Annotated[str | None, typer.Option(help="Which column of a .parquet.", show_default="the only one")] = None,
+    invert: Invert = False,
+    key: Key = None,
+    column: Column = None,
     device: WhichDevice = "auto",
     threads: Threads = 0,
     batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
@@ -116,6 +121,41 @@ def score(
     stderr.print(
         f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
         f"images/s: {rate:,.0f}, model: {detector.name}, out: {out or 'standard output'}"
+    )
+
+
+@app.command()
+def calibrate(
+    source: Source,
+    name: Annotated[str, typer.Option(help="What the detector so calibrated shall be called.")],
+    model: Annotated[
+        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the model of this name.")] = False,
+    invert: Invert = False,
+    key: Key = None,
+    column: Column = None,
+) -> None:
+    """Publish a detector again, with p-values from normal images of your own; --alpha then holds for images like these.
+
+    For example: oddglyph calibrate my-zeros/ --name my-zeros
+    """
+    choice, paths = sources.Choice(key, column), sources.find(source)
+    sources.check(paths, choice)
+    base, tally = _load(model, "detector", models_dir), batch.Tally()
+    with artifact.staging(models_dir, name, replace=replace) as path:
+        items = sources.stream(paths, choice)
+        rows = tally.count(batch.score(items, Detector(base, "cpu"), DEFAULT_ALPHA, invert=invert))
+        scores = [row.score for row in rows if row.score is not None]
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        made_of = Calibration(
+            created=created, base=base.manifest.name, sources=tuple(source), invert=invert, images=len(scores)
+        )
+        calibration.write(path, base, scores, made_of)
+    stderr.print(
+        f"normal images: {len(scores):,}, of which {base.manifest.name} takes {tally.anomalies:,} for anomalies "
+        f"(p-value at most {DEFAULT_ALPHA:g}), unreadable: {tally.errors:,}, out: {models_dir / name}"
     )
 
 
@@ -191,11 +231,11 @@ def _load_detector(name: str | None, models_dir: Path, device: Device, threads: 
 
 def _describe(published: Artifact) -> dict[str, Any]:
     manifest = published.manifest
-    calibration = len(Detector(published, "cpu").calibration) if manifest.kind == "detector" else None
+    calibration_size = Detector(published, "cpu").calibration_size if manifest.kind == "detector" else None
     return {
-        **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names"}),
+        **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names", "calibration"}),
         "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
-        "calibration_size": calibration,
+        "calibration_size": calibration_size,
         "metrics": published.metrics(),
     }
 

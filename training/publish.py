@@ -1,11 +1,8 @@
 """From a finished run to models/<name>/: ONNX, parity, calibration, golden outputs, metrics and manifest, in one step."""
 
 import json
-import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from service import artifact, images
-from service.artifact import MANIFEST, NAME_PATTERN, Artifact, Kind, Manifest, Provenance
+from service.artifact import Artifact, Kind, Manifest, Provenance
 from service.detector import DEFAULT_ALPHA, Detector
 from service.runtime import OnnxModel
 from training import data, evaluate, plots, recipes, runs
@@ -54,42 +51,12 @@ def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: 
         raise PublishError(f"{run.path}: expected an autoencoder, got the recipe {done.recipe.name}")
     source, classes = provenance(done.request, done.seconds), done.request.normal_classes
     data_set, normal = data_of(source, classes, done.recipe.image_size, data_root)
-    with staging(models_dir, name, replace=replace) as path:
+    with artifact.staging(models_dir, name, replace=replace) as path:
         manifest = _write_detector(path, done, done.recipe, normal)
         _write_results(path, manifest, data_set, normal)
         shutil.copy(run.path / "curves.png", path / "curves.png")
-        seal(path, manifest)
+        artifact.seal(path, manifest)
     return artifact.load(models_dir / name)
-
-
-@contextmanager
-def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
-    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not."""
-    target = models_dir / name
-    if not re.match(NAME_PATTERN, name):
-        raise PublishError(
-            f"name {name!r}: expected lower-case words and digits joined by hyphens; give another --name"
-        )
-    if target.exists() and not replace:
-        raise PublishError(f"{target}: expected no such artifact yet, found one; add --replace or give another --name")
-    models_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=models_dir, prefix=".publish-") as folder:
-        path = Path(folder) / name
-        path.mkdir()
-        yield path
-        if target.exists():
-            target.rename(Path(folder) / "replaced")
-        path.rename(target)
-
-
-def hashes(path: Path) -> dict[str, str]:
-    """Return the sha256 of every file in the folder `path` by name."""
-    return {file.name: artifact.sha256_of(file) for file in sorted(path.iterdir())}
-
-
-def seal(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` with the hashes of all other files into the folder `path`."""
-    (path / MANIFEST).write_text(manifest.model_copy(update={"files": hashes(path)}).model_dump_json(indent=2) + "\n")
 
 
 def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: tuple[str, ...]) -> None:
@@ -116,7 +83,7 @@ def manifest(path: Path, finished: Finished, kind: Kind, summary: str, exported:
         recipe=recipe.model_dump(mode="json"),
         provenance=provenance(request, finished.seconds),
         parity=joint_parity(list(exported.values())),
-        files=hashes(path),
+        files=artifact.hashes(path),
     )
 
 

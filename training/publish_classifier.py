@@ -46,11 +46,11 @@ def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *
     finished = publish.finished(run)
     data_set = data.load_colour(finished.request.data, data_root)
     publish.require_sha256(data_set, finished.request.data_sha256)
-    with publish.staging(models_dir, name, replace=replace) as path:
+    with artifact.staging(models_dir, name, replace=replace) as path:
         manifest = _write_classifier(path, finished, data_set)
         _write_results(path, features.published(Artifact(path, manifest)), data_set)
         shutil.copy(run.path / "curves.png", path / "curves.png")
-        publish.seal(path, manifest)
+        artifact.seal(path, manifest)
     return artifact.load(models_dir / name)
 
 

@@ -49,12 +49,12 @@ def publish_generator(run: Run, models_dir: Path, name: str, measure: Measure, *
     PublishError if the run is not finished, the name is taken and not to be replaced, or ONNX Runtime differs from torch.
     """
     finished = publish.finished(run)
-    with publish.staging(models_dir, name, replace=replace) as path:
+    with artifact.staging(models_dir, name, replace=replace) as path:
         manifest = write_generator(path, finished)
         metrics = measure(ServedGenerator(Artifact(path, manifest), "cpu"), path)
         (path / "metrics.json").write_text(json.dumps(table(metrics), indent=2) + "\n")
         shutil.copy(run.path / "curves.png", path / "curves.png")
-        publish.seal(path, manifest)
+        artifact.seal(path, manifest)
     return artifact.load(models_dir / name)
 
 

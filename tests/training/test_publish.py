@@ -113,7 +113,7 @@ def test_report_shows_every_model(models: Path, tmp_path: Path):
 
 def test_publishing_again_needs_replace(models: Path, finished_run: Path):
     before = (models / "digits-low" / "manifest.json").read_bytes()
-    with pytest.raises(PublishError, match="--replace"):
+    with pytest.raises(ArtifactError, match="--replace"):
         publish.publish(Run(finished_run), models, Path(), "digits-low")
     assert (models / "digits-low" / "manifest.json").read_bytes() == before
     publish.publish(Run(finished_run), models, Path(), "digits-low", replace=True)
@@ -130,7 +130,7 @@ def test_a_failed_publication_leaves_nothing(tmp_path: Path, finished_run: Path,
 def test_what_is_no_finished_run_is_refused(tmp_path: Path, finished_run: Path):
     with pytest.raises(RunError, match="expected a run folder"):
         publish.publish(Run(tmp_path), tmp_path, Path(), "x")
-    with pytest.raises(PublishError, match="expected lower-case words"):
+    with pytest.raises(ArtifactError, match="expected lower-case words"):
         publish.publish(Run(finished_run), tmp_path, Path(), "../x")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from service import artifact, images
 from service.artifact import Graph, Manifest, Parity, Provenance
-from training import comparison, judge, publish, recipes, report
+from training import comparison, judge, recipes, report
 
 FIGURES = {"frechet_distance.cifar-net": 40.0, "inception_score.cifar-net": 3.0, "class_agreement.cat": 0.5}
 
@@ -54,7 +54,7 @@ def write_generator(models_dir: Path, recipe: str, seed: int, shift: float) -> N
         parity=Parity(tolerance=1e-4, relative_difference={1: 0.0}),
         files={},
     )
-    publish.seal(path, manifest)
+    artifact.seal(path, manifest)
 
 
 @pytest.fixture(scope="module")
