@@ -1,6 +1,7 @@
 """Detectors from scikit-learn and PyOD, with their own defaults unless said, to compare ours with."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ Score = Callable[[Pixels], Floats]
 Fit = Callable[[Pixels, int], Score]  # fitted images and a seed
 
 NEIGHBOURS = 5
+CELL = 4
 DEEP_SVDD_EPOCHS = 100
 
 
@@ -86,8 +88,13 @@ def unit(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def histograms(pixels: Pixels) -> NDArray[np.float32]:
-    """Return scikit-image's HOG of `pixels` [N, H, W]: 9 orientations, cells of 4 px, blocks of 2 x 2, L2-Hys."""
-    return np.stack([hog(image, pixels_per_cell=(4, 4), cells_per_block=(2, 2)) for image in pixels]).astype(np.float32)
+    """Return scikit-image's HOG of `pixels` [N, H, W]: 9 orientations, cells of CELL px, the image one block, L1-sqrt.
+
+    Of ten settings the best on held-out training images of four classes, those that ours were chosen on.
+    """
+    block = (pixels.shape[1] // CELL, pixels.shape[2] // CELL)
+    histogram = partial(hog, pixels_per_cell=(CELL, CELL), cells_per_block=block, block_norm="L1-sqrt")
+    return np.stack([histogram(image) for image in pixels]).astype(np.float32)
 
 
 def _nearest(fitted: Pixels, features: Callable[[Pixels], NDArray[np.float32]], _seed: int) -> Score:
