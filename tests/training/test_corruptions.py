@@ -41,9 +41,15 @@ def test_a_shift_by_nothing_changes_nothing(zeros: np.ndarray):
     np.testing.assert_array_equal(CORRUPTIONS["shift, px"].make(zeros, 0, np.random.default_rng(0)), zeros)
 
 
-def test_half_erased_glyphs_lose_about_half_their_light(zeros: np.ndarray):
-    made = CORRUPTIONS["half erased"].make(zeros, 0.5, np.random.default_rng(0))
-    assert 0.3 < made.sum() / zeros.sum() < 0.7
+@pytest.mark.parametrize(("halves", "axis"), [("upper or lower", 1), ("left or right", 2)])
+def test_half_erased_glyphs_lose_half_of_their_extent(zeros: np.ndarray, halves: str, axis: int):
+    made = CORRUPTIONS[f"{halves} half erased"].make(zeros, 0.5, np.random.default_rng(0))
+    extent, left = ((pixels.max(axis=3 - axis) > 64).sum(axis=1) for pixels in (zeros, made))
+    assert np.all(np.abs(left - extent / 2) <= 1)
+    kept = made > 0
+    np.testing.assert_array_equal(made[kept], zeros[kept])
+    first = np.argmax(kept.any(axis=3 - axis), axis=1) == np.argmax((zeros > 64).any(axis=3 - axis), axis=1)
+    assert 0 < np.mean(first) < 1
 
 
 def test_rates_are_counted_for_every_severity(detector: Detector, zeros: np.ndarray):
