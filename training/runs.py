@@ -106,9 +106,10 @@ def commit() -> str:
 
 
 def command() -> str:
-    """Return the command line that started this process, without the folders of the program and of the data."""
-    line = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return re.sub(r" --data-root[ =]\S+", "", line)
+    """Return the command line that started this process, without what differs by machine: where things are."""
+    program = Path(sys.argv[0])
+    name = "oddglyph-train" if program.name == "cli.py" else program.name  # python -m training.cli, torchrun
+    return re.sub(r" --(data-root|out)[ =]\S+", "", " ".join([name, *sys.argv[1:]]))
 
 
 def versions() -> dict[str, str]:
