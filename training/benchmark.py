@@ -24,9 +24,12 @@ from training.errors import MetricError
 from training.evaluate import false_alarm_interval
 from training.train import Job, train
 
-DENSITY = "density"
+DENSITIES = {
+    "density": recipes.DensityRecipe(),
+    "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # a guess, as PyOD's detectors make it by default
+}
 RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if recipe.family == "autoencoder")
-METHODS = (DENSITY, *BASELINES, *RECIPES)
+METHODS = (*DENSITIES, *BASELINES, *RECIPES)
 Protocol = Literal["A", "B"]
 JudgedOn = Literal["test", "train"]
 PRETENDED = 3000
@@ -195,16 +198,16 @@ def _result(task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[
 
 
 def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit, root: Path) -> Score:
-    if task.method == DENSITY:
-        return density(normal, task.seed)
+    if task.method in DENSITIES:
+        return density(normal, DENSITIES[task.method], task.seed)
     if task.method in BASELINES:
         return BASELINES[task.method](np.concatenate([normal.fit, normal.validation]), task.seed)
     return _whole(task, [data_set.class_names[label] for label in labels], root)
 
 
-def density(normal: NormalSplit, seed: int) -> Score:
+def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> Score:
     """Return the density part of our detectors, fitted on `normal` alone, without an autoencoder."""
-    fitted = fit_density(normal, recipes.DensityRecipe(), seed)
+    fitted = fit_density(normal, recipe, seed)
 
     def score(pixels: Pixels) -> Floats:
         with torch.no_grad():

@@ -16,6 +16,7 @@ from training.recipes import DensityRecipe
 
 HELD_OUT_OUTLIERS = 2  # for each held-out normal image
 INTENSITY_WEIGHTS = (0.0, 0.5, 1.0)
+NEIGHBOURS_AMONG_STRANGERS = 20  # with fewer, the strangers that were not found would vouch for those of their kind
 FLOOR = -1.0  # standard deviations: a part that finds an image very normal must not outvote one that finds it odd
 
 
@@ -130,9 +131,28 @@ def fit_density(normal: NormalSplit, recipe: DensityRecipe, seed: int) -> Densit
     """Return the density of `normal`, standardised on its validation part; the same `seed`, the same density."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)  # initial weights and dropout
-        density = Density(recipe, len(normal.fit))
-        density.fit(to_light(normal.fit), to_light(normal.validation), torch.Generator().manual_seed(seed))
+        light, held_out = to_light(normal.fit), to_light(normal.validation)
+        if recipe.contamination:
+            light, held_out = without_strangers(light, held_out, recipe)
+            neighbours = max(recipe.neighbours, NEIGHBOURS_AMONG_STRANGERS)
+            recipe = recipe.model_copy(update={"neighbours": neighbours})
+        density = Density(recipe, len(light))
+        density.fit(light, held_out, torch.Generator().manual_seed(seed))
     return density.eval()
+
+
+def without_strangers(light: Tensor, held_out: Tensor, recipe: DensityRecipe) -> tuple[Tensor, Tensor]:
+    """Return normal images `light` without those that are most likely not normal, and such of `held_out`.
+
+    The fraction `recipe.contamination` goes that is farthest from its k-th nearest image by oriented gradients, k being
+    as many images: if no more are strangers, none has k of its kind around it. Of `held_out` goes what is as far.
+    """
+    neighbours = Neighbours(OrientedGradients(), len(light), recipe.components, recipe.neighbours)
+    neighbours.fit(light, torch.Generator())
+    k = 1 + int(recipe.contamination * len(light))
+    distances = neighbours.to_nth(light, k + 1)  # the nearest is the image itself
+    limit = distances.quantile(1 - recipe.contamination)
+    return light[distances <= limit], held_out[neighbours.to_nth(held_out, k) <= limit]
 
 
 def to_light(pixels: images.Pixels) -> Tensor:

@@ -100,6 +100,12 @@ class Neighbours(nn.Module):
         normal_distances, outlier_distances = distances[self.stiffness]
         return normal_distances, outlier_distances
 
+    @torch.no_grad()
+    def to_nth(self, light: Tensor, n: int) -> Tensor:
+        """Return the plain distance of light images to their `n`-th nearest prototype [N]."""
+        parts = (torch.cdist(self._project(batch), self.prototypes) for batch in light.split(BATCH))
+        return torch.cat([part.kthvalue(n, dim=1).values for part in parts])
+
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log mean square distance to the nearest prototypes [N], and the mean of their features [N, F]."""
         point = self._project(light)

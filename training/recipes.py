@@ -1,7 +1,7 @@
 """The one home of hyperparameters: a table of validated, frozen recipes."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -11,6 +11,7 @@ from training.gan_objectives import ObjectiveName
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=0.5)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
@@ -30,6 +31,7 @@ class DensityRecipe(BaseModel):
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
     classifier_weight: Weight = 0.25
+    contamination: Share = 0.0  # how many of the normal images may be strangers; so many are not fitted on
 
 
 class AutoencoderRecipe(BaseModel):
@@ -298,7 +300,10 @@ def resolve(name: str, changes: Iterable[str] = ()) -> Recipe:
     """Return the recipe called `name` with `changes` such as "epochs=5" applied; RecipeError names what is wrong."""
     if name not in RECIPES:
         raise RecipeError(f"recipe {name!r}: expected one of: {', '.join(RECIPES)}; see `oddglyph-train list`")
-    return rebuild({**RECIPES[name].model_dump(), **dict(_parse(change) for change in changes)})
+    fields = RECIPES[name].model_dump()
+    for change in changes:
+        _apply(change, fields)
+    return rebuild(fields)
 
 
 def rebuild(fields: dict[str, object]) -> Recipe:
@@ -313,8 +318,16 @@ def rebuild(fields: dict[str, object]) -> Recipe:
         ) from None
 
 
-def _parse(change: str) -> tuple[str, object]:
-    field, separator, value = change.partition("=")
+def _apply(change: str, fields: dict[str, Any]) -> None:
+    """Set what `change`, such as "epochs=5" or "density.neighbours=5", names in `fields`."""
+    name, separator, value = change.partition("=")
     if not separator:
         raise RecipeError(f"--set {change}: expected FIELD=VALUE, got no '='; for example --set epochs=5")
-    return field, value.split(",") if "," in value else value
+    *groups, field = name.split(".")
+    for group in groups:
+        fields = fields.get(group, {})
+        if not isinstance(fields, dict) or not fields:
+            raise RecipeError(
+                f"recipe field {name}: expected fields within {group}, found none; see `oddglyph-train list`"
+            )
+    fields[field] = value.split(",") if "," in value else value

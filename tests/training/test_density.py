@@ -4,7 +4,7 @@ import torch
 
 from service import images
 from training.data import NormalSplit, split_normal
-from training.density import Density, fit_density, to_light
+from training.density import Density, fit_density, to_light, without_strangers
 from training.recipes import DensityRecipe
 
 RECIPE = DensityRecipe(epochs=2, outliers=1, components=16)
@@ -70,3 +70,19 @@ def test_the_heat_map_points_at_a_damage(density: Density, normal: NormalSplit, 
     inside = torch.zeros(32, 32)
     inside[10:22, 10:22] = 1
     assert inside.flatten()[hottest].mean() > 0.75
+
+
+def test_strangers_among_the_normal_images_are_found_and_not_fitted_on(digits: dict[str, np.ndarray]):
+    zeros, ones = (images.fit(digits["x_train"][digits["y_train"] == digit], 32) for digit in (0, 1))
+    contaminated = NormalSplit(np.concatenate([zeros[:27], ones[:3]]), np.concatenate([zeros[27:], ones[3:5]]), zeros)
+    trusting, wary = RECIPE, RECIPE.model_copy(update={"contamination": 0.1})
+    kept, held_out = without_strangers(to_light(contaminated.fit), to_light(contaminated.validation), wary)
+    torch.testing.assert_close(kept, to_light(zeros[:27]), atol=0, rtol=0)
+    assert len(held_out) > 0
+    assert torch.cdist(held_out.flatten(1), to_light(ones[3:5]).flatten(1)).min() > 0
+    gaps = {
+        recipe.contamination: scores(density, ones[5:]).median() - scores(density, zeros).median()
+        for recipe in (trusting, wary)
+        for density in [fit_density(contaminated, recipe, 0)]
+    }
+    assert gaps[0.1] > gaps[0.0] + 1

@@ -15,6 +15,12 @@ def test_changes_are_applied():
     assert (recipe.epochs, recipe.widths, recipe.learning_rate) == (3, (8, 16, 32), 1e-4)
 
 
+def test_changes_reach_what_lies_within():
+    recipe = recipes.resolve("shared-aae", ["density.contamination=0.1", "density.hidden=8,4"])
+    assert recipe.density == recipes.DensityRecipe(contamination=0.1, hidden=(8, 4))
+    assert recipes.resolve("shared-aae").density == recipes.DensityRecipe()
+
+
 def test_the_plain_autoencoder_has_the_contextual_loss_only():
     recipe = recipes.resolve("conv-ae")
     assert (recipe.contextual_weight, recipe.latent_weight, recipe.adversarial_weight) == (1, 0, 0)
@@ -31,6 +37,10 @@ def test_the_plain_autoencoder_has_the_contextual_loss_only():
         ("conv-ae", ["widths=8,16"], "widths"),
         ("conv-ae", ["nonesuch=1"], "nonesuch"),
         ("conv-ae", ["epochs"], "FIELD=VALUE"),
+        ("conv-ae", ["density.contamination=0.5"], "recipe field density.contamination: .* less than 0.5"),
+        ("conv-ae", ["density.nonesuch=1"], "recipe field density.nonesuch"),
+        ("conv-ae", ["epochs.max=1"], "recipe field epochs.max: expected fields within epochs"),
+        ("conv-ae", ["nonesuch.max=1"], "recipe field nonesuch.max: expected fields within nonesuch"),
     ],
 )
 def test_nonsense_is_refused_by_name(name: str, changes: list[str], says: str):
