@@ -52,6 +52,11 @@ def nearest_neighbours(fitted: Pixels, seed: int) -> Score:
     return _nearest(fitted, unit, seed)
 
 
+def raw_nearest_neighbours(fitted: Pixels, seed: int) -> Score:
+    """Return the mean distance to the five nearest images, of pixels as they are, which suits garments."""
+    return _nearest(fitted, flat, seed)
+
+
 def hog_nearest_neighbours(fitted: Pixels, seed: int) -> Score:
     """Return the mean distance to the five nearest images, in scikit-image's histograms of oriented gradients."""
     return _nearest(fitted, histograms, seed)
@@ -71,6 +76,7 @@ BASELINES: dict[str, Fit] = {
     "iforest": isolation_forest,
     "ocsvm": one_class_svm,
     "knn": nearest_neighbours,
+    "knn-raw": raw_nearest_neighbours,
     "deep-svdd": deep_svdd,
     "hog-knn": hog_nearest_neighbours,
 }
