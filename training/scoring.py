@@ -6,10 +6,12 @@ from torch import Tensor, nn
 from service import images
 from training import objectives
 from training.aae import Autoencoder
+from training.appearance import DIM
 from training.data import to_images
 from training.density import Density
 
 BATCH = 256
+EMPTY = 100  # standard deviations, more than any normal image is odd by
 MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
 
 
@@ -38,6 +40,7 @@ class DetectorGraph(nn.Module):
     - `heat` uint8 [N, 32, 32], where it is unlikely.
     - `score` [N], density, plus by how many standard deviations l_con and latent exceed what is MARGIN of them above the most
       that any held-out normal image reaches: below that they say little, but none that cannot be reconstructed may pass.
+      An image of one brightness all over, which shows nothing, is EMPTY odder, and less so one with a contrast below DIM.
 
     The statistics come from `fit_statistics`; until then l_con and latent are not standardised.
     """
@@ -61,10 +64,12 @@ class DetectorGraph(nn.Module):
         x = to_images(pixels)
         x_hat, parts = self.reconstruct(x)
         density, heat = self.density((x + 1) / 2)
-        excess = ((parts - self.part_limit) / self.part_deviation).clamp_min(0)
+        excess = ((parts - self.part_limit) / self.part_deviation).clamp_min(0).sum(dim=1)
+        contrast = (x.amax(dim=(1, 2, 3)) - x.amin(dim=(1, 2, 3))) / 2
+        score = density + excess + EMPTY * (1 - contrast / DIM).clamp_min(0)
         reconstruction = ((x_hat.squeeze(1) + 1) * 127.5).round().to(torch.uint8)
         heat = (heat * 255).round().to(torch.uint8)
-        return reconstruction, heat, parts[:, 0], parts[:, 1], density, density + excess.sum(dim=1)
+        return reconstruction, heat, parts[:, 0], parts[:, 1], density, score
 
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x_hat [N, 1, 32, 32], and l_con and latent [N, 2], of images `x` [N, 1, 32, 32] in [-1, 1]."""

@@ -86,6 +86,19 @@ def test_scores_do_not_depend_on_batch_mates(published: artifact.Artifact, digit
     np.testing.assert_allclose(together[:20], alone, rtol=1e-4, atol=1e-4)
 
 
+def test_an_image_that_shows_nothing_is_odder_than_any_other(
+    published: artifact.Artifact, digits: dict[str, np.ndarray]
+):
+    detector = Detector(published, "cpu")
+    empty = np.stack([np.full((32, 32), level, np.uint8) for level in (0, 128, 255)])
+    faint = empty.copy()
+    faint[:, 10:20, 10:20] ^= 13  # a contrast just above 5 %
+    others = detector.score(np.concatenate([images.fit(digits["x_test"], 32), 255 - images.fit(digits["x_test"], 32)]))
+    assert detector.score(empty).score.min() > others.score.max() + 50
+    shown, scored = detector.score(faint), detector.score(empty)
+    assert np.all(shown.score - shown.density < (scored.score - scored.density) - 90)
+
+
 def test_metrics_say_what_they_were_computed_from(published: artifact.Artifact):
     metrics = {(metric["name"], metric["split"]): metric for metric in published.metrics()}
     auroc = metrics["auroc.score", "test"]
