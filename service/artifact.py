@@ -178,7 +178,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 @contextmanager
 def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
-    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not."""
+    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not.
+
+    ArtifactError if `name` is none, is taken and not to be replaced, or `models_dir` cannot be written to.
+    """
     target = models_dir / name
     if not re.match(NAME_PATTERN, name):
         raise ArtifactError(

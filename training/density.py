@@ -145,14 +145,15 @@ def without_strangers(light: Tensor, held_out: Tensor, recipe: DensityRecipe) ->
     """Return normal images `light` without those that are most likely not normal, and such of `held_out`.
 
     The fraction `recipe.contamination` goes that is farthest from its k-th nearest image by oriented gradients, k being
-    as many images: if no more are strangers, none has k of its kind around it. Of `held_out` goes what is as far.
+    as many images: if no more are strangers, none has k of its kind around it. Of `held_out` goes what is as far, but
+    no more than half.
     """
     neighbours = Neighbours(OrientedGradients(), len(light), recipe.components, recipe.neighbours)
     neighbours.fit(light, torch.Generator())
     k = 1 + int(recipe.contamination * len(light))
     distances = neighbours.to_nth(light, k + 1)  # the nearest is the image itself
-    limit = distances.quantile(1 - recipe.contamination)
-    return light[distances <= limit], held_out[neighbours.to_nth(held_out, k) <= limit]
+    limit, of_held_out = distances.quantile(1 - recipe.contamination), neighbours.to_nth(held_out, k)
+    return light[distances <= limit], held_out[of_held_out <= torch.maximum(limit, of_held_out.median())]
 
 
 def to_light(pixels: images.Pixels) -> Tensor:

@@ -44,7 +44,8 @@ def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: 
     """Return the artifact `models_dir`/`name`, made from a finished `run` and proven to load and to score.
 
     It appears whole or not at all; an artifact of that name is kept unless `replace`. `data_root` holds the data that
-    the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch.
+    the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch;
+    ArtifactError if the name is taken.
     """
     done = finished(run)
     if not isinstance(done.recipe, AutoencoderRecipe):

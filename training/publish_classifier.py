@@ -40,8 +40,8 @@ class ClassifierGraph(nn.Module):
 def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
     """Return the artifact `models_dir`/`name`, made from a finished classifier `run`, whole or not at all.
 
-    PublishError if the run is not finished, the name is taken and not to be replaced, the data in `data_root` are not
-    those of the training, or ONNX Runtime differs from torch.
+    PublishError if the run is not finished, the data in `data_root` are not those of the training, or ONNX Runtime differs
+    from torch; ArtifactError if the name is taken and not to be replaced.
     """
     finished = publish.finished(run)
     data_set = data.load_colour(finished.request.data, data_root)

@@ -46,7 +46,8 @@ def publish_generator(run: Run, models_dir: Path, name: str, measure: Measure, *
     """Return the artifact `models_dir`/`name`, made from a finished GAN `run`, whole or not at all.
 
     `measure` is given the exported generator and the new folder; it returns what metrics.json is to hold.
-    PublishError if the run is not finished, the name is taken and not to be replaced, or ONNX Runtime differs from torch.
+    PublishError if the run is not finished or ONNX Runtime differs from torch; ArtifactError if the name is taken and not
+    to be replaced.
     """
     finished = publish.finished(run)
     with artifact.staging(models_dir, name, replace=replace) as path:

@@ -80,6 +80,7 @@ def test_strangers_among_the_normal_images_are_found_and_not_fitted_on(digits: d
     torch.testing.assert_close(kept, to_light(zeros[:27]), atol=0, rtol=0)
     assert len(held_out) > 0
     assert torch.cdist(held_out.flatten(1), to_light(ones[3:5]).flatten(1)).min() > 0
+    assert len(without_strangers(kept, to_light(ones), wary)[1]) >= len(ones) / 2
     gaps = {
         recipe.contamination: scores(density, ones[5:]).median() - scores(density, zeros).median()
         for recipe in (trusting, wary)
