@@ -176,6 +176,16 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{path}: {where}: {first['msg']}; publish the model again") from None
 
 
+def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
+    """Raise ArtifactError if nothing can be published as `name`: it is none, or taken and not to be replaced."""
+    if not re.match(NAME_PATTERN, name):
+        raise ArtifactError(f"name {name!r}: expected lower-case words and digits joined by hyphens; give another name")
+    if (models_dir / name).exists() and not replace:
+        raise ArtifactError(
+            f"{models_dir / name}: expected no such artifact yet, found one; add --replace or give another name"
+        )
+
+
 @contextmanager
 def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
     """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not.
@@ -183,12 +193,7 @@ def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
     ArtifactError if `name` is none, is taken and not to be replaced, or `models_dir` cannot be written to.
     """
     target = models_dir / name
-    if not re.match(NAME_PATTERN, name):
-        raise ArtifactError(
-            f"name {name!r}: expected lower-case words and digits joined by hyphens; give another --name"
-        )
-    if target.exists() and not replace:
-        raise ArtifactError(f"{target}: expected no such artifact yet, found one; add --replace or give another --name")
+    require_free(models_dir, name, replace=replace)
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
         staged = tempfile.TemporaryDirectory(dir=models_dir, prefix=".publish-")

@@ -14,7 +14,7 @@ from service import artifact
 from service.detector import Detector
 from service.errors import OddglyphError
 from service.generator import Generator
-from training import benchmark_cli, data, features, recipes, runs
+from training import benchmark_cli, data, features, parallel, recipes, runs
 from training import evaluate as evaluation
 from training import judge as judging
 from training import publish as publishing
@@ -70,8 +70,14 @@ def fit(
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
+    publish_as: Annotated[
+        str | None, typer.Option("--publish", help="Publish the finished run under this name.")
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
+    if publish_as is not None:
+        artifact.require_free(models_dir, publish_as)
     resolved = recipes.resolve(recipe, changes or ())
     one_class = resolved.family == "autoencoder"
     if one_class != (normal_class is not None):
@@ -91,7 +97,10 @@ def fit(
     parts = (recipe, Path(data_name).stem, *([normal_class.replace(",", ".")] if normal_class else []), f"s{seed}")
     path = out or Path("runs") / "-".join(parts)
     train(job, path, resume=resume)
-    console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
+    if publish_as is None:
+        console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
+    elif parallel.rank() == 0:
+        publish(path, publish_as, models_dir, data_root)
 
 
 @app.command()

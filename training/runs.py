@@ -109,7 +109,7 @@ def command() -> str:
     """Return the command line that started this process, without what differs by machine: where things are."""
     program = Path(sys.argv[0])
     name = "oddglyph-train" if program.name == "cli.py" else program.name  # python -m training.cli, torchrun
-    return re.sub(r" --(data-root|out)[ =]\S+", "", " ".join([name, *sys.argv[1:]]))
+    return re.sub(r" --(data-root|models-dir|out)[ =]\S+", "", " ".join([name, *sys.argv[1:]]))
 
 
 def versions() -> dict[str, str]:

@@ -1,11 +1,13 @@
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from click.testing import Result
 from torch import nn
 from typer.testing import CliRunner
 
@@ -131,6 +133,16 @@ def test_publishing_again_needs_replace(models: Path, finished_run: Path):
     assert (models / "digits-low" / "manifest.json").read_bytes() == before
     publish.publish(Run(finished_run), models, Path(), "digits-low", replace=True)
     assert [path.name for path in models.iterdir()] == ["digits-low"]
+
+
+def test_a_run_is_published_as_soon_as_it_is_finished(fit: Callable[..., Result], models: Path, tmp_path: Path):
+    result = fit(tmp_path / "run", "--publish", "at-once", "--models-dir", str(tmp_path / "models"))
+    assert result.exit_code == 0, result.output
+    assert Detector(artifact.load(tmp_path / "models" / "at-once"), "cpu").calibration_size == 40
+    for name, says in {"digits-low": "expected no such artifact yet", "At Once": "expected lower-case words"}.items():
+        refused = fit(tmp_path / "other", "--publish", name, "--models-dir", str(models))
+        assert says in str(refused.exception)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_failed_publication_leaves_nothing(tmp_path: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch):
