@@ -182,7 +182,7 @@ def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
         raise ArtifactError(f"name {name!r}: expected lower-case words and digits joined by hyphens; give another name")
     if (models_dir / name).exists() and not replace:
         raise ArtifactError(
-            f"{models_dir / name}: expected no such artifact yet, found one; add --replace or give another name"
+            f"{models_dir / name}: expected no such artifact yet, found one; give another name or publish with --replace"
         )
 
 
