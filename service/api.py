@@ -12,13 +12,13 @@ from typing import cast, get_args
 import bentoml
 from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
-from service import defaults
-from service.catalog import Catalog
 from service.errors import DeviceError, OddglyphError
-from service.limits import REQUEST_SECONDS, RequestLimits
-from service.metrics import RequestMetrics
-from service.routes import build_app
-from service.runtime import Device
+from service.http.catalog import Catalog
+from service.http.limits import REQUEST_SECONDS
+from service.http.middleware import RequestLimits, RequestMetrics
+from service.http.routes import build_app
+from service.published import defaults
+from service.published.onnx_model import Device
 
 # Usage reports to BentoML's makers are off unless asked for. `bentoml serve` has looked, and remembers, before it
 # imports this module: hence the second line.

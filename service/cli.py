@@ -18,13 +18,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from service import artifact, batch, calibration, defaults, group, sinks, sources
-from service.artifact import Artifact, Calibration
-from service.detector import DEFAULT_ALPHA, Detector
+from service.batch import sinks, sources
+from service.batch.score import Row, Tally, control_fdr, score_items
 from service.errors import OddglyphError
-from service.generator import MAX_SEED, Generator
-from service.group import Group
-from service.runtime import MAX_BATCH, Device
+from service.published import artifact, calibration, defaults, group
+from service.published.artifact import Artifact, Calibration
+from service.published.detector import DEFAULT_ALPHA, Detector
+from service.published.generator import MAX_SEED, Generator
+from service.published.group import Group
+from service.published.onnx_model import MAX_BATCH, Device
 
 TABLE_ROWS = 50
 MAX_SAMPLES = 10_000
@@ -107,11 +109,11 @@ def score(
     sources.check(paths, choice)
     detector = _load_detector(model, models_dir, device, threads)
     to_terminal = out is None and sys.stdout.isatty()
-    tally, started = batch.Tally(), time.monotonic()
+    tally, started = Tally(), time.monotonic()
     with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
         items = progress.track(sources.stream(paths, choice), description="images")
-        rows = batch.score(items, detector, alpha, invert=invert, batch_size=batch_size)
-        rows = tally.count(batch.control_fdr(rows, alpha) if fdr else rows)
+        rows = score_items(items, detector, alpha, invert=invert, batch_size=batch_size)
+        rows = tally.count(control_fdr(rows, alpha) if fdr else rows)
         if to_terminal and format_ is None:
             _show(rows)
         else:
@@ -143,10 +145,10 @@ def calibrate(
     """
     choice, paths = sources.Choice(key, column), sources.find(source)
     sources.check(paths, choice)
-    base, tally = _load(model, "detector", models_dir), batch.Tally()
+    base, tally = _load(model, "detector", models_dir), Tally()
     with artifact.staging(models_dir, name, replace=replace) as path:
         items = sources.stream(paths, choice)
-        rows = tally.count(batch.score(items, Detector(base, "cpu"), DEFAULT_ALPHA, invert=invert))
+        rows = tally.count(score_items(items, Detector(base, "cpu"), DEFAULT_ALPHA, invert=invert))
         scores = [row.score for row in rows if row.score is not None]
         created = datetime.now(UTC).isoformat(timespec="seconds")
         made_of = Calibration(
@@ -192,7 +194,7 @@ def serve(
     settings = {"ODDGLYPH_MODELS": str(models_dir.resolve()), "ODDGLYPH_DEVICE": device}
     options = ["--working-dir", str(Path(__file__).parents[1]), "--host", host, "--port", str(port)]
     command = [sys.executable, "-m", "bentoml", "serve", "service.api:Oddglyph", *options]
-    os.execve(sys.executable, command, os.environ | settings)  # noqa: S606 (no shell is wanted)
+    os.execve(sys.executable, command, os.environ | settings)
 
 
 @app.command()
@@ -245,7 +247,7 @@ def _progress(*, disable: bool) -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=disable)
 
 
-def _show(rows: Iterator[sinks.Row]) -> None:
+def _show(rows: Iterator[Row]) -> None:
     """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
     table = Table(*sinks.COLUMNS, box=None)
     for row in islice(rows, TABLE_ROWS):

@@ -11,8 +11,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
 from service import images
-from service.artifact import MANIFEST, Graph, sha256_of
-from service.runtime import OnnxModel, signature
+from service.published.artifact import MANIFEST, Graph, sha256_of
+from service.published.onnx_model import OnnxModel, signature
 
 SIDE = 32
 CLASS_NAMES = ("ship", "cat", "frog")

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from service import images, sources
-from service.sources import Choice
+from service import images
+from service.batch import sources
+from service.batch.sources import Choice
 
 SIZE = 32
 COUNT = 5

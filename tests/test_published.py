@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from service import artifact, images
-from service.detector import Detector
-from service.group import Group
+from service import images
+from service.published import artifact
+from service.published.detector import Detector
+from service.published.group import Group
 
 MODELS = Path(__file__).parents[1] / "models"
 MAX_BYTES = {"detector": 12 * 10**6, "generator": 20 * 10**6, "classifier": 20 * 10**6}
@@ -56,7 +57,7 @@ def test_the_detectors_of_all_digits_tell_which_digit_an_image_of_the_sample_is(
 
 
 def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
-    from training import data  # noqa: PLC0415 (torch is not needed for the other tests)
+    from training import data
 
     test = data.load("mnist", data_root, 32).test
     zeros, scores = test.labels == 0, Detector(artifact.load(MODELS / "mnist-0")).score(test.pixels)
@@ -66,10 +67,11 @@ def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
 
 
 def test_the_classifier_keeps_its_word_on_all_of_cifar10(data_root: Path):
-    from training import data, features  # noqa: PLC0415 (torch is not needed for the other tests)
+    from training import data
+    from training.measure import networks
 
     test = data.load_colour("cifar10", data_root).test
-    seen = features.load("cifar-net", MODELS)(test.pixels)
+    seen = networks.load("cifar-net", MODELS)(test.pixels)
     accuracy = np.mean(seen.logits.argmax(axis=1) == test.labels)
     assert accuracy >= 0.9
     assert accuracy == pytest.approx(artifact.load(MODELS / "cifar-net").metrics()[0]["value"], abs=1e-3)

@@ -10,30 +10,34 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from service import artifact
-from service.detector import Detector
 from service.errors import OddglyphError
-from service.generator import Generator
-from training import benchmark_cli, data, features, parallel, recipes, runs
-from training import evaluate as evaluation
-from training import judge as judging
-from training import publish as publishing
-from training import report as reporting
+from service.published import artifact
+from service.published.detector import Detector
+from service.published.generator import Generator
+from training import data, parallel, recipes
 from training import suite as suites
+from training.benchmark import cli
 from training.errors import RecipeError
-from training.judge import SAMPLES, Judge
-from training.publish_classifier import accuracy_metrics, publish_classifier
-from training.publish_generator import publish_generator
-from training.train import Device, Job, train
+from training.fit import Device, Job, train
+from training.measure import detection as evaluation
+from training.measure import generation as judging
+from training.measure import networks
+from training.measure.generation import SAMPLES, Judge
+from training.publish import detector as publishing
+from training.publish.classifier import accuracy_metrics, publish_classifier
+from training.publish.finished import data_of
+from training.publish.generator import publish_generator
+from training.report import page as reporting
+from training.run import folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-app.add_typer(benchmark_cli.app, name="benchmark")
+app.add_typer(cli.app, name="benchmark")
 console = Console()
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
 Networks = Annotated[
-    list[str], typer.Option("--network", help=f"Generators: {', '.join(features.NETWORKS)}; give several if you like.")
+    list[str], typer.Option("--network", help=f"Generators: {', '.join(networks.NETWORKS)}; give several if you like.")
 ]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
@@ -112,18 +116,18 @@ def publish(
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
-    networks: Networks = NETWORKS,
+    network: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
-    finished = runs.Run(run)
+    finished = folder.Run(run)
     request = finished.request()
     family, recipe = request.recipe["family"], request.recipe["name"]
     if family == "classifier":
         published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
     elif family == "gan":
-        measure = _judge(request.data, networks, models_dir, data_root, samples, inception_weights).measure
+        measure = _judge(request.data, network, models_dir, data_root, samples, inception_weights).measure
         published = publish_generator(
             finished, models_dir, name or f"{request.data}-{recipe}", measure, replace=replace
         )
@@ -140,7 +144,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
-    networks: Networks = NETWORKS,
+    network: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -150,14 +154,14 @@ def evaluate(
     if manifest.kind == "detector":
         detector = Detector(loaded, "cpu")
         source, size = manifest.provenance, manifest.image_size
-        data_set, normal = publishing.data_of(source, manifest.normal_classes, size, data_root)
+        data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
         metrics = evaluation.detection_metrics(detector, data_set, normal)
     elif manifest.kind == "generator":
-        judge = _judge(manifest.provenance.data, networks, models_dir, data_root, samples, inception_weights)
+        judge = _judge(manifest.provenance.data, network, models_dir, data_root, samples, inception_weights)
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
-        metrics = accuracy_metrics(features.published(loaded)(data_set.test.pixels).logits, data_set)
+        metrics = accuracy_metrics(networks.published(loaded)(data_set.test.pixels).logits, data_set)
     _show(evaluation.table(metrics))
 
 
@@ -181,7 +185,7 @@ def suite(
     changes: Changes = None,
     seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
-    networks: Networks = NETWORKS,
+    network: Networks = NETWORKS,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
@@ -193,7 +197,7 @@ def suite(
     scaling = [f"{field}={value}" for field, value in scale.items() if value is not None]
     wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
     jobs = wanted.jobs(data_root, device)
-    judge = _judge(wanted.data, networks, models_dir, data_root, samples, inception_weights)
+    judge = _judge(wanted.data, network, models_dir, data_root, samples, inception_weights)
     models = suites.run(jobs, out, judge.measure if embeds else lambda generator, _: judge.measure(generator))
     console.print(f"report {reporting.write(models, out)}")
 
@@ -209,14 +213,14 @@ def main() -> None:
 
 def _judge(
     data_name: str,
-    networks: Sequence[str],
+    network: Sequence[str],
     models_dir: Path,
     data_root: Path,
     samples: int,
     inception_weights: Path | None,
 ) -> Judge:
     data_set = data.load_colour(data_name, data_root)
-    return judging.make(data_set, networks, models_dir, samples, inception_weights)
+    return judging.make(data_set, network, models_dir, samples, inception_weights)
 
 
 def _show(figures: Sequence[Mapping[str, Any]]) -> None:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.artifact import Graph, Parity
-from service.runtime import OnnxModel, relative_difference, signature
+from service.published.artifact import Graph, Parity
+from service.published.onnx_model import OnnxModel, relative_difference, signature
 from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)

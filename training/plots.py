@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from service import images
-from service.files import replacing
+from service.atomic import replacing
 
 
 def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:

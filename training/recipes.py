@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.gan_networks import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
-from training.gan_objectives import ObjectiveName
+from training.gan.networks import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
+from training.gan.objectives import ObjectiveName
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -17,7 +17,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DensityRecipe(BaseModel):
-    """How the density of a detector is fitted; training/density.py says what it is, docs/detection.md how it was chosen."""
+    """How the density of a detector is fitted; training/density/ says what it is, docs/detection.md how it was chosen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.artifact import MANIFEST
 from service.errors import OddglyphError
+from service.published.artifact import MANIFEST
 from training import recipes
 from training.errors import RecipeError, TrainingError
-from training.publish_generator import Measure, publish_generator
+from training.fit import Device, Job, train
+from training.publish.generator import Measure, publish_generator
 from training.recipes import GanRecipe
-from training.runs import REQUEST
-from training.train import Device, Job, train
+from training.run.folder import REQUEST
 
 SUITES = {"q1": tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, GanRecipe))}
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from service import defaults
-from service.artifact import load_named
-from service.batcher import Batcher
-from service.detector import Detector
+from service.http.queues import Batcher
+from service.published import defaults
+from service.published.artifact import load_named
+from service.published.detector import Detector
 
 DIGITS = Path(__file__).parents[1] / "data" / "mnist-sample.npz"
 

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from training import data, recipes
-from training.gan import GanLearner, build_discriminator, build_generator
+from training.fit import device_name, make_fabric
+from training.gan.learner import GanLearner, build_discriminator, build_generator
 from training.recipes import GanRecipe
-from training.train import device_name, make_fabric
 
 WARM_UP, CLASSES = 5, 10
 

@@ -93,9 +93,9 @@ import importlib, pathlib, pkgutil, sys
 for name in ("torch", "torchvision", "onnx", "lightning_fabric", "training"):
     sys.modules[name] = None  # importing it raises ModuleNotFoundError from here on
 import numpy, service
-for module in pkgutil.iter_modules(service.__path__):
-    importlib.import_module(f"service.{module.name}")
-from service import artifact, detector
+for module in pkgutil.walk_packages(service.__path__, "service."):
+    importlib.import_module(module.name)
+from service.published import artifact, detector
 model = detector.Detector(artifact.load(pathlib.Path(sys.argv[1])), "cpu", 1)
 print(len(model.score(numpy.zeros((2, 32, 32), numpy.uint8)).p_value))
 """

@@ -14,9 +14,10 @@ from pyarrow import parquet
 from scipy import ndimage
 from scipy.stats import false_discovery_control
 
-from service import artifact, cli, images
-from service.detector import Detector
-from service.generator import Generator
+from service import cli, images
+from service.published import artifact
+from service.published.detector import Detector
+from service.published.generator import Generator
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service.cli"]
@@ -290,7 +291,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(oddglyph, linear_models, di
     def refuse(**_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("service.artifact.tempfile.TemporaryDirectory", refuse)
+    monkeypatch.setattr("service.published.artifact.tempfile.TemporaryDirectory", refuse)
     np.save("few.npy", digits["x_test"][:30])
     status, _, err = oddglyph("calibrate", "few.npy", "--name", "few")
     assert status == 1

@@ -5,10 +5,10 @@ import sys
 import torch
 
 from training import recipes
-from training.gan import GanLearner
+from training.fit import make_fabric
+from training.gan.learner import GanLearner
 from training.parallel import own_part, rank
 from training.recipes import GanRecipe
-from training.train import make_fabric
 
 fabric = make_fabric("cpu")
 recipe = recipes.resolve(

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service import artifact
-from service.generator import Generator
+from service.published import artifact
+from service.published.generator import Generator
 from training import suite
 from training.errors import RecipeError, TrainingError
-from training.evaluate import Metric
+from training.fit import Device
+from training.measure.detection import Metric
 from training.suite import Suite
-from training.train import Device
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cifar10-sample.npz"
 CPU: Device = "cpu"

@@ -1,0 +1,131 @@
+"""Where results go: scores as CSV, JSON Lines or Parquet, pixels as PNG or .npy; a file appears only when complete."""
+
+import codecs
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from service import images
+from service.atomic import replacing
+from service.batch.score import Row
+from service.errors import SourceError
+from service.images import Pixels
+
+Format = Literal["csv", "jsonl", "parquet"]
+Name = TypeVar("Name", bound=str)
+ROW_GROUP = 65_536  # rows of Parquet held in memory
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+PARQUET_TYPES = (pa.string(), *[pa.float32()] * 4, pa.float64(), pa.bool_(), pa.string(), pa.string())
+SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
+
+
+def choose_format(out: Path | None, name: Format | None) -> Format:
+    """Return the format called `name`, or else the one that the suffix of `out` tells; CSV for standard output."""
+    return name or ("csv" if out is None else _told_by_suffix(out, WRITERS))
+
+
+def check(out: Path | None, sources: Sequence[Path]) -> None:
+    """Raise SourceError if `out` cannot become a file, or is one of `sources`."""
+    if out is None:
+        return
+    if out.is_dir() or not out.parent.is_dir():
+        raise SourceError(
+            f"{out}: expected a file in a folder that exists, found none; make the folder or choose another"
+        )
+    if any(out.exists() and source.samefile(out) for source in sources):
+        raise SourceError(f"{out}: expected an output other than the sources, got one of them; choose another name")
+
+
+def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
+    """Write `rows` to the file `out`, which is left as it was if anything fails, or to standard output for None."""
+    with _opened(out) as file:
+        WRITERS[format_](rows, file)
+
+
+def check_pixels(out: Path) -> None:
+    """Raise SourceError if `write_pixels` cannot write to `out`."""
+    check(out, [])
+    _told_by_suffix(out, PIXEL_WRITERS)
+
+
+def write_pixels(pixels: Pixels, out: Path) -> None:
+    """Write `pixels` [N, H, W, 3] to `out`: one grid, nearly square, if it is a .png, the array if it is a .npy."""
+    with _opened(out) as file:
+        PIXEL_WRITERS[_told_by_suffix(out, PIXEL_WRITERS)](pixels, file)
+
+
+def _told_by_suffix(out: Path, known: Mapping[Name, Any]) -> Name:
+    suffix = out.suffix.lower().removeprefix(".")
+    name = next((name for name in known if name == suffix), None)
+    if name is None:
+        names = " or ".join(f".{name}" for name in known)
+        raise SourceError(f"{out}: expected a name that ends in {names}, got another; rename it")
+    return name
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[BinaryIO]:
+    try:
+        if out is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:
+            with replacing(out) as temporary, temporary.open("wb") as file:
+                yield file
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        raise
+    except OSError as error:
+        where = out or "standard output"
+        raise SourceError(
+            f"{where}: expected to write to it, got: {error.strerror or error}; choose another place"
+        ) from None
+
+
+def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
+    text = codecs.getwriter("utf-8")(file)
+    plain, careful = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(COLUMNS)
+    for row in rows:
+        values = [json.dumps(value) if isinstance(value, bool) else value for value in astuple(row)]
+        has_return = any(isinstance(value, str) and "\r" in value for value in values)  # csv quotes only line feeds
+        (careful if has_return else plain).writerow(values)
+
+
+def _write_jsonl(rows: Iterable[Row], file: BinaryIO) -> None:
+    file.writelines(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
+
+
+def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:
+    pending = iter(rows)
+    with parquet.ParquetWriter(file, SCHEMA) as writer:
+        while group := list(islice(pending, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], SCHEMA))
+
+
+def _write_png(pixels: Pixels, file: BinaryIO) -> None:
+    file.write(images.encode_png(images.grid(pixels, columns=math.ceil(math.sqrt(len(pixels))))))
+
+
+def _write_npy(pixels: Pixels, file: BinaryIO) -> None:
+    np.save(file, pixels)
+
+
+WRITERS: dict[Format, Callable[[Iterable[Row], BinaryIO], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
+PIXEL_WRITERS: dict[str, Callable[[Pixels, BinaryIO], None]] = {"png": _write_png, "npy": _write_npy}

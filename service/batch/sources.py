@@ -1,0 +1,273 @@
+"""Batch sources as one stream of images, of which only the current one is in memory.
+
+A source is told by its name: a folder (with its subfolders, in order of name, hidden files left out), `.npy`, `.npz`,
+`.zip`, `.tar` (`.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz`), `.parquet`, IDX (`-ubyte`, `.idx`, or any other `.gz`); any
+other file is taken for one image. Archives are never extracted to disk.
+"""
+
+import glob
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from service import images
+from service.batch import array_files
+from service.errors import OddglyphError, SourceError
+
+PARQUET_ROWS = 64
+MAX_TAR_HEADER_BYTES = 2**20
+
+# What the readers below raise for damaged files; zlib, lzma and struct have errors of their own.
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which array of an .npz and which column of a Parquet file to read; None takes the only one that holds images."""
+
+    key: str | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a source, not decoded yet; `content` is an error where the source holds something unreadable."""
+
+    id: str
+    content: Path | bytes | images.Pixels | OddglyphError
+
+    def pixels(self, size: int, *, invert: bool = False) -> images.Pixels:
+        """Return the image as grey pixels [size, size]; OddglyphError with the reason if it has none."""
+        content = _read_file(self.content) if isinstance(self.content, Path) else self.content
+        if isinstance(content, OddglyphError):
+            raise content
+        if isinstance(content, bytes):
+            return images.decode(content, size, invert=invert)
+        batch = content[None]
+        pixels: images.Pixels = images.fit(images.to_grey(batch) if batch.ndim == 4 else batch, size, invert=invert)[0]
+        return pixels
+
+
+def find(patterns: Sequence[str]) -> list[Path]:
+    """Return the files and folders that paths and glob `patterns` name; SourceError for one that names nothing."""
+    return [path for pattern in patterns for path in _find(pattern)]
+
+
+def check(paths: Sequence[Path], choice: Choice) -> None:
+    """Raise SourceError for the first of `paths` that cannot be opened or holds no image."""
+    for path in paths:
+        with closing(_read(path, choice)) as items:
+            if next(items, None) is None:
+                suffixes = ", ".join(sorted(images.SUFFIXES))
+                raise SourceError(
+                    f"{path}: expected images ({suffixes}), found none; name a file or folder that holds some"
+                )
+
+
+def stream(paths: Sequence[Path], choice: Choice) -> Iterator[Item]:
+    """Yield the images in `paths`, in order; for a source that breaks off an item with the error, then the next."""
+    for path in paths:
+        try:
+            yield from _read(path, choice)
+        except SourceError as error:
+            yield Item(path.as_posix(), error)
+
+
+def _find(pattern: str) -> list[Path]:
+    try:
+        names = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        # `**` names the files in a folder one by one, so the folder itself would bring them a second time.
+        found = [path for path in map(Path, names) if path.is_file() or (path.is_dir() and "**" not in pattern)]
+    except OSError as error:
+        raise SourceError(f"{pattern}: expected a readable path, got: {_reason(error)}; check it") from None
+    if not found:
+        raise SourceError(
+            f"{pattern}: expected a file, a folder or a pattern that fits some, found none; check the path"
+        )
+    return found
+
+
+def _read(path: Path, choice: Choice) -> Generator[Item, None, None]:
+    try:
+        yield from _reader(path)(path, choice)
+    except DAMAGED as error:
+        raise SourceError(f"{path}: expected a complete, readable file, got: {_reason(error)}; copy it again") from None
+
+
+def _reader(path: Path) -> Callable[[Path, Choice], Iterator[Item]]:
+    if path.is_dir():
+        return _folder
+    name = path.name.lower()
+    return next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), _image)
+
+
+def _image(path: Path, _: Choice) -> Iterator[Item]:
+    yield Item(path.as_posix(), path)
+
+
+def _folder(path: Path, choice: Choice) -> Iterator[Item]:
+    try:
+        children = sorted(path.iterdir())
+    except OSError as error:
+        yield Item(path.as_posix(), _unreadable("folder", error))
+        return
+    for child in children:
+        if child.is_dir():
+            if not (child.name.startswith(".") or child.is_symlink()):  # a link may lead back up
+                yield from _folder(child, choice)
+        elif _names_image(child.name) and child.is_file():
+            yield from _image(child, choice)
+
+
+def _idx(path: Path, _: Choice) -> Iterator[Item]:
+    return starmap(Item, array_files.read_idx(path))
+
+
+def _npy(path: Path, _: Choice) -> Iterator[Item]:
+    return starmap(Item, array_files.read_npy(path))
+
+
+def _npz(path: Path, choice: Choice) -> Iterator[Item]:
+    return starmap(Item, array_files.read_npz(path, choice.key))
+
+
+def _zip(path: Path, _: Choice) -> Iterator[Item]:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if _names_image(member.filename)]
+        if any(member.flag_bits & 1 for member in members):
+            raise SourceError(f"{path}: expected an archive without a password, got an encrypted one; unpack it first")
+        for member in members:
+            yield Item(
+                f"{path.as_posix()}/{member.filename}", _content(partial(archive.read, member), member.file_size)
+            )
+
+
+def _tar(path: Path, _: Choice) -> Iterator[Item]:
+    with _TarArchive.open(path) as archive:
+        for member in iter(archive.next, None):
+            if member.isreg() and _names_image(member.name):
+                read = partial(_read_tar_member, archive, member)
+                yield Item(f"{path.as_posix()}/{member.name}", _content(read, member.size))
+            archive.members.clear()  # or the list would grow with the archive
+
+
+def _parquet(path: Path, choice: Choice) -> Iterator[Item]:
+    with parquet.ParquetFile(path) as file:
+        column = _image_column(path, file.schema_arrow, choice.column)
+        batches = file.iter_batches(PARQUET_ROWS, columns=[column])
+        rows = (row for batch in batches for row in batch.column(0).to_pylist())
+        missing = SourceError("image: expected the bytes of an image file, got null; fill the row")
+        for index, row in enumerate(rows):
+            data = row["bytes"] if isinstance(row, dict) else row
+            yield Item(f"{path.as_posix()}[{index}]", missing if data is None else data)
+
+
+READERS: dict[str, Callable[[Path, Choice], Iterator[Item]]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".zip": _zip,
+    ".tar": _tar,
+    ".tar.gz": _tar,
+    ".tgz": _tar,
+    ".tar.bz2": _tar,
+    ".tar.xz": _tar,
+    ".parquet": _parquet,
+    "ubyte": _idx,
+    ".idx": _idx,
+    ".gz": _idx,
+}
+
+
+class _TarMember(tarfile.TarInfo):
+    """A member whose extended headers, which tarfile reads whole, cannot fill the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if not member.isreg() and member.size > MAX_TAR_HEADER_BYTES:
+            raise SourceError(
+                f"{member.name}: expected at most {MAX_TAR_HEADER_BYTES:,} bytes in a header of the archive, "
+                f"got {member.size:,}; pack it again"
+            )
+        return member
+
+
+class _TarArchive(tarfile.TarFile):
+    tarinfo = _TarMember
+    members: list[tarfile.TarInfo]  # which the type stubs leave out
+
+
+def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return file.read() if file else b""
+
+
+def _image_column(path: Path, schema: pa.Schema, name: str | None) -> str:
+    names = [field.name for field in schema if name in (None, field.name) and _may_be_images(field.type)]
+    if len(names) != 1:
+        found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise SourceError(f"{path}: expected one binary column of image files, got {found}; choose one by --column")
+    return str(names[0])
+
+
+def _may_be_images(dtype: Any) -> bool:
+    """Return whether a column's type is binary, or the struct with `bytes` that Hugging Face data sets use."""
+    if pa.types.is_struct(dtype):
+        return dtype.get_field_index("bytes") >= 0 and _may_be_images(dtype.field("bytes").type)
+    return bool(pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype))
+
+
+def _read_file(path: Path) -> bytes | OddglyphError:
+    try:
+        return _content(path.read_bytes, path.stat().st_size)
+    except OSError as error:
+        return _unreadable("file", error)
+
+
+def _content(read: Callable[[], bytes], size_bytes: int) -> bytes | OddglyphError:
+    """Return what `read` returns, or why not: what is too large for an image is not read at all."""
+    try:
+        images.check_bytes(size_bytes)
+        return read()
+    except OddglyphError as error:
+        return error
+    except DAMAGED as error:
+        return _unreadable("file", error)
+
+
+def _unreadable(what: str, error: Exception) -> SourceError:
+    return SourceError(f"image: expected a readable {what}, got: {_reason(error)}; check it")
+
+
+def _names_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in images.SUFFIXES and not is_hidden
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":")

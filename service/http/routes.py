@@ -1,0 +1,251 @@
+"""The public HTTP routes: validate, call, answer.
+
+Images are decoded and PNGs encoded in threads, before and after the queue, so a bad image fails its own request only
+and a slow one delays nobody's batch.
+"""
+
+import asyncio
+import base64
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from service import images
+from service.http import prometheus, schemas, uploads
+from service.http.catalog import Catalog, ServedDetector, ServedGenerator
+from service.http.refusals import install_handlers
+from service.images import Pixels
+from service.published.detector import Scores
+
+WEB = Path(__file__).parents[1] / "web"
+DESCRIPTION = """Tells whether a small image looks like what a model was taught is normal, how sure it is and where it
+differs; and generates images. Health: GET /livez and /readyz. Every refusal is `{"detail": "one sentence"}`."""
+PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:"}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
+}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+
+router = APIRouter(responses=REFUSALS)
+
+
+def build_app() -> FastAPI:
+    """Return the application; it serves once `app.state.catalog` is set to a Catalog."""
+    app = FastAPI(
+        title="oddglyph", version="1", description=DESCRIPTION, openapi_url="/docs.json", docs_url=None, redoc_url=None
+    )
+    app.include_router(router)
+    app.mount("/web", StaticFiles(directory=WEB))
+    install_handlers(app)
+    return app
+
+
+def _catalog(request: Request) -> Catalog:
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+Models = Annotated[Catalog, Depends(_catalog)]
+
+
+@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+def page() -> FileResponse:
+    """Return the page for people."""
+    return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+
+
+@router.get("/metrics")
+def metrics() -> Response:
+    """Return metrics in Prometheus' text format."""
+    return Response(prometheus.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/models")
+def list_models(catalog: Models) -> schemas.ModelList:
+    """Return what is served."""
+    return schemas.ModelList(models=[_summary(catalog, served) for served in catalog.models.values()])
+
+
+@router.get("/models/{name}")
+def describe_model(catalog: Models, name: str) -> schemas.ModelDetails:
+    """Return one model, with its measured quality and its provenance."""
+    served = catalog.model(name)
+    return schemas.ModelDetails(
+        **_summary(catalog, served).model_dump(),
+        metrics=served.metrics,
+        recipe=served.manifest.recipe if served.manifest else None,
+        provenance=served.manifest.provenance if served.manifest else None,
+    )
+
+
+@router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
+async def score(
+    catalog: Models,
+    query: Annotated[schemas.ScoreOptions, Query()],
+    form: Annotated[schemas.ScoreForm, Form()],
+) -> schemas.ScoreAnswer:
+    """Return scores of uploaded images; options as form fields or in the query."""
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
+    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
+    return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
+
+
+@router.post("/score/array", dependencies=[Depends(uploads.json_only)], response_model_exclude_none=True)
+async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.ScoreAnswer:
+    """Return scores of images given as nested lists."""
+    served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
+    size = served.image_size
+    decode = partial(asyncio.to_thread, uploads.from_lists, body.images, size, invert=body.invert)
+    return _score_answer(served, ids, await served.score(len(ids), decode), body.alpha)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Uploaded images and what a detector makes of them, all [N, size, size]."""
+
+    model: str
+    ids: list[str]
+    pixels: Pixels
+    reconstruction: Pixels
+    heat: Pixels
+
+
+async def _compare(
+    catalog: Models,
+    query: Annotated[schemas.ImageOptions, Query()],
+    form: Annotated[schemas.ImageForm, Form()],
+) -> _Compared:
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
+    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
+    planes = await served.compare(len(ids), decode)
+    return _Compared(served.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
+
+
+Compared = Annotated[_Compared, Depends(_compare)]
+
+
+@router.post(
+    "/reconstruct",
+    dependencies=[Depends(uploads.multipart_only)],
+    response_model=schemas.PictureAnswer,
+    responses=PNG,
+)
+async def reconstruct(request: Request, compared: Compared) -> Response | schemas.PictureAnswer:
+    """Return what the model makes of uploaded images: a PNG for one, JSON for many or where Accept asks for it."""
+    pngs = await _pngs(compared.reconstruction)
+    if _wants_png(request, len(pngs)):
+        return _png(pngs[0])
+    results = [schemas.Picture(id=name, png=_text(png)) for name, png in zip(compared.ids, pngs, strict=True)]
+    return schemas.PictureAnswer(model=compared.model, results=results)
+
+
+@router.post(
+    "/explain",
+    dependencies=[Depends(uploads.multipart_only)],
+    response_model=schemas.ExplainAnswer,
+    responses=PNG,
+)
+async def explain(request: Request, compared: Compared) -> Response | schemas.ExplainAnswer:
+    """Return heat maps of where uploaded images are odd; as for /reconstruct."""
+    heat = await _pngs(images.colour_heat(compared.heat / 255))
+    if _wants_png(request, len(heat)):
+        return _png(heat[0])
+    rows = zip(compared.ids, heat, await _pngs(compared.pixels), await _pngs(compared.reconstruction), strict=True)
+    results = [
+        schemas.Explanation(id=name, png=_text(png), input=_text(seen), reconstruction=_text(made))
+        for name, png, seen, made in rows
+    ]
+    return schemas.ExplainAnswer(model=compared.model, results=results)
+
+
+@router.get("/sample", response_model=schemas.SampleAnswer, responses=PNG)
+async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]) -> Response | schemas.SampleAnswer:
+    """Return generated images: one PNG, a nearly square grid, or JSON."""
+    served = catalog.generator(query.model)
+    pixels = await served.turnstile(served.generator.sample, query.class_name, query.n, query.seed)
+    classes = [served.generator.class_of(query.class_name, k) for k in range(query.n)]
+    return await _generated(served, query.format, pixels, classes, columns=math.ceil(math.sqrt(query.n)))
+
+
+@router.get("/sample/walk", response_model=schemas.SampleAnswer, responses=PNG)
+async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) -> Response | schemas.SampleAnswer:
+    """Return a row of generated images on the way from one seed to another: one PNG, or JSON."""
+    served = catalog.generator(query.model)
+    seeds = (query.start, query.end)
+    pixels = await served.turnstile(served.generator.walk, query.class_name, seeds, query.steps)
+    classes = [served.generator.class_of(query.class_name, 0)] * query.steps
+    return await _generated(served, query.format, pixels, classes, columns=query.steps)
+
+
+def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> schemas.ScoreAnswer:
+    odd = scores.is_anomaly(alpha)
+    prometheus.SCORED.labels(served.name).inc(len(ids))
+    prometheus.ANOMALIES.labels(served.name).inc(int(odd.sum()))
+    columns = {
+        "id": ids,
+        **{part: getattr(scores, part).tolist() for part in ("l_con", "latent", "density", "score", "p_value")},
+        "is_anomaly": odd.tolist(),
+    }
+    if served.members:
+        columns["closest"] = [served.normal_classes[index] for index in scores.closest]
+        columns["p_values"] = [dict(zip(served.normal_classes, row, strict=True)) for row in scores.p_values.tolist()]
+    rows = zip(*columns.values(), strict=True)
+    results = [schemas.ScoreResult.model_validate(dict(zip(columns, row, strict=True))) for row in rows]
+    return schemas.ScoreAnswer(model=served.name, alpha=alpha, results=results)
+
+
+async def _generated(
+    served: ServedGenerator, format_: str, pixels: Pixels, classes: list[str | None], columns: int
+) -> Response | schemas.SampleAnswer:
+    prometheus.GENERATED.labels(served.name).inc(len(pixels))
+    if format_ == "png":
+        return _png(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
+    results = [
+        schemas.Sample(id=str(k), png=_text(png), class_name=class_name)
+        for k, (png, class_name) in enumerate(zip(await _pngs(pixels), classes, strict=True))
+    ]
+    return schemas.SampleAnswer(model=served.name, results=results)
+
+
+def _summary(catalog: Catalog, served: ServedDetector | ServedGenerator) -> schemas.ModelSummary:
+    default = catalog.detector if served.kind == "detector" else catalog.generator
+    return schemas.ModelSummary(
+        name=served.name,
+        kind=served.kind,
+        summary=served.summary,
+        image_size=served.image_size,
+        is_default=default(None) is served,
+        normal_classes=list(served.normal_classes),
+        members=list(served.members),
+        class_names=list(served.class_names),
+        calibration_size=served.calibration_size,
+    )
+
+
+def _wants_png(request: Request, count: int) -> bool:
+    accept = request.headers.get("accept", "*/*")
+    if count > 1 and accept.startswith("image/"):
+        raise HTTPException(406, f"accept: expected application/json for {count} images, got {accept[:80]}; send one")
+    return count == 1 and not accept.startswith("application/json")
+
+
+async def _pngs(pixels: Pixels) -> list[bytes]:
+    return await asyncio.to_thread(lambda: [images.encode_png(image) for image in pixels])
+
+
+def _png(png: bytes) -> Response:
+    return Response(png, media_type="image/png")
+
+
+def _text(png: bytes) -> str:
+    return base64.b64encode(png).decode()

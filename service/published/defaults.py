@@ -1,0 +1,31 @@
+"""Where published models are and which one is meant where none is named: one answer for HTTP and the command line."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from service.published.artifact import Manifest
+
+DETECTOR = "mnist-0"
+GENERATOR = "cifar10-cond"
+
+
+def models_dir() -> Path:
+    """Return the folder of published models: ODDGLYPH_MODELS, else `models` beside the service package."""
+    return Path(os.environ.get("ODDGLYPH_MODELS") or Path(__file__).parents[2] / "models")
+
+
+def model_name(kind: Literal["detector", "generator"], manifests: Iterable[Manifest]) -> str:
+    """Return DETECTOR or GENERATOR; where no model of that name is among `manifests`, the first of its kind that is.
+
+    Of generators, those that can be asked for a class come first.
+    """
+    preferred = DETECTOR if kind == "detector" else GENERATOR
+    candidates = sorted((each for each in manifests if each.kind == kind), key=lambda each: not _takes_labels(each))
+    names = [manifest.name for manifest in candidates]
+    return preferred if preferred in names or not names else names[0]
+
+
+def _takes_labels(manifest: Manifest) -> bool:
+    return any(tensor.name == "labels" for graph in manifest.graphs.values() for tensor in graph.inputs)

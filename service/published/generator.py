@@ -1,0 +1,119 @@
+"""From class name, count and seed to generated pixels, by a published generator."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ArtifactError, UnknownClassError, ValueRangeError
+from service.images import Pixels
+from service.published.artifact import Artifact
+from service.published.onnx_model import Device, OnnxModel, verify_golden
+
+CHUNK = 16
+MAX_SEED = 2**32 - 1  # one word of NumPy's seed sequence, so that no two pairs (seed, k) share a stream
+
+Latents = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+class Generator:
+    """A published generator, ready to sample; ArtifactError if it does not give its own golden outputs here."""
+
+    def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
+        manifest = artifact.manifest
+        if manifest.kind != "generator":
+            raise ArtifactError(f"{artifact.path}: expected a generator, got a {manifest.kind}; name another model")
+        graph = manifest.graphs.get("generator")
+        shapes = {spec.name: spec.shape for spec in graph.inputs} if graph else {}
+        if graph is None or not {"z"} <= shapes.keys() <= {"z", "labels"}:
+            raise ArtifactError(
+                f"{artifact.path}: expected a graph called generator with inputs z and perhaps labels, found none; "
+                "publish the model again"
+            )
+        self.manifest = manifest
+        self.is_conditional = "labels" in shapes
+        self._latent_size = int(shapes["z"][1])
+        self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
+        verify_golden(self._model, artifact.file("golden.npz"))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes that can be asked for, in order of label; empty for an unconditional model."""
+        return self.manifest.class_names if self.is_conditional else ()
+
+    def sample(self, class_name: str | None, count: int, seed: int) -> Pixels:
+        """Return `count` generated images, uint8 [count, H, W, 3].
+
+        Image k depends on (seed, k) and the class alone, never on `count`. The class is given by name or index; None
+        means mixed: image k is of class k modulo the number of classes. UnknownClassError for a class it does not know.
+        """
+        if count < 1:
+            raise ValueRangeError(f"count: expected at least 1, got {count}; ask for more")
+        return self._generate(self._latents(seed, count), self._labels(class_name, count))
+
+    def walk(self, class_name: str | None, seeds: tuple[int, int], steps: int) -> Pixels:
+        """Return the first image of each seed and what lies between, uint8 [steps, H, W, 3], steps >= 2.
+
+        The latents lie evenly on the great circle from one to the other (spherical interpolation, White,
+        arXiv:1609.04468). None as class means the first one, as in `sample`.
+        """
+        if steps < 2:
+            raise ValueRangeError(f"steps: expected at least 2, got {steps}; ask for more")
+        start, end = (self._latents(seed, 1)[0] for seed in seeds)
+        label = self._labels(class_name, 1)
+        return self._generate(slerp(start, end, steps), None if label is None else label.repeat(steps))
+
+    def class_of(self, class_name: str | None, k: int) -> str | None:
+        """Return the name of the class of image k of `sample`; None for an unconditional model."""
+        labels = self._labels(class_name, k + 1)
+        return None if labels is None else self.class_names[labels[k]]
+
+    def _latents(self, seed: int, count: int) -> Latents:
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueRangeError(f"seed: expected an integer from 0 to {MAX_SEED}, got {seed}; choose another")
+        z = np.empty((count, self._latent_size), np.float32)
+        for k, row in enumerate(z):
+            np.random.default_rng([seed, k]).standard_normal(out=row, dtype=np.float32)
+        return z
+
+    def _labels(self, class_name: str | None, count: int) -> Labels | None:
+        if class_name is None:
+            return np.arange(count) % len(self.class_names) if self.is_conditional else None
+        if not self.is_conditional:
+            raise ValueRangeError(
+                f"class {class_name!r}: expected none, {self.manifest.name} is not conditional; leave the class out or "
+                "name a conditional model"
+            )
+        return np.full(count, self._label(class_name))
+
+    def _label(self, class_name: str) -> int:
+        wanted = class_name.strip().casefold()
+        names = [name.casefold() for name in self.class_names]
+        for known in (names, [str(label) for label in range(len(names))]):
+            if wanted in known:
+                return known.index(wanted)
+        raise UnknownClassError(
+            f"class {class_name!r}: expected one of: {', '.join(self.class_names)}, or an index below {len(names)}; "
+            "choose another"
+        )
+
+    def _generate(self, z: Latents, labels: Labels | None) -> Pixels:
+        # Matrix products may sum in another order for another batch size: chunks of one size keep the bytes the same.
+        count, missing = len(z), -len(z) % CHUNK
+        inputs: dict[str, NDArray[Any]] = {"z": z} if labels is None else {"z": z, "labels": labels}
+        padded = {name: np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)]) for name, x in inputs.items()}
+        chunks = [
+            self._model(**{name: x[start : start + CHUNK] for name, x in padded.items()})["pixels"]
+            for start in range(0, count, CHUNK)
+        ]
+        pixels: Pixels = np.concatenate(chunks)[:count]
+        return pixels
+
+
+def slerp(start: Latents, end: Latents, steps: int) -> Latents:
+    """Return latents [steps, D] from `start` to `end` [D] at equal angles; equal ends give equal latents."""
+    t = np.linspace(0, 1, steps)[:, None]
+    cosine = np.clip(start @ end / (np.linalg.norm(start) * np.linalg.norm(end)), -1, 1)
+    angle = max(np.arccos(cosine), 1e-4)  # the limit for equal ends, where the formula is 0 / 0, is a straight line
+    return np.asarray((np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle), np.float32)

@@ -1,0 +1,82 @@
+"""Several detectors asked together which class an image looks like, if any."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from service.images import Pixels
+from service.published.artifact import NAME_PATTERN, Manifest
+from service.published.detector import Detector, Examination, Scores
+
+
+class Group:
+    """The detectors of single classes, each answering for its own; quacks like a Detector.
+
+    An image is judged by the detector of the class that is closest: the one with the highest p-value, of several the one
+    with the lowest score. Its p-value is valid for all classes together: if the image is a normal one of class k, then
+    P(max p <= alpha) <= P(p_k <= alpha) <= alpha.
+    """
+
+    def __init__(self, name: str, detectors: Sequence[Detector]) -> None:
+        self.name = name
+        self.detectors = tuple(detectors)
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square images that all detectors take."""
+        return self.detectors[0].image_size
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class that each detector takes for normal."""
+        return tuple(detector.manifest.normal_classes[0] for detector in self.detectors)
+
+    @property
+    def calibration_size(self) -> int:
+        """The least number of held-out normal images behind a p-value."""
+        return min(detector.calibration_size for detector in self.detectors)
+
+    def score(self, pixels: Pixels) -> Scores:
+        """Return the scores of grey uint8 `pixels` [N, image_size, image_size] by the detector of the closest class."""
+        return self.examine(pixels).scores
+
+    def compare(self, pixels: Pixels) -> Pixels:
+        """Return `pixels`, their reconstruction and their heat map [N, 3, H, W] by the detector of the closest class."""
+        return self.examine(pixels).planes
+
+    def examine(self, pixels: Pixels) -> Examination:
+        """Return both, at the cost of one."""
+        each = [detector.examine(pixels) for detector in self.detectors]
+        p_values = np.stack([one.scores.p_value for one in each], axis=1)  # [N, detectors]
+        scores = np.stack([one.scores.score for one in each], axis=1)
+        closest = np.lexsort((scores, -p_values), axis=1)[:, 0]
+        rows = np.arange(len(pixels))
+        columns = {
+            field.name: np.stack([getattr(one.scores, field.name) for one in each], axis=1)[rows, closest]
+            for field in fields(Scores)
+            if field.name not in ("closest", "p_values")
+        }
+        planes = np.stack([one.planes for one in each], axis=1)[rows, closest]
+        return Examination(Scores(**columns, closest=closest, p_values=p_values), planes)
+
+
+def members(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
+    """Return the names of the detectors in each group by its name, all-DATA; a group has two at least.
+
+    A group is of all detectors for one class each of one data set; of several for one class, the first by name.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for manifest in sorted(manifests, key=lambda manifest: manifest.name):
+        name = f"all-{manifest.provenance.data}"
+        if manifest.kind == "detector" and len(manifest.normal_classes) == 1 and re.match(NAME_PATTERN, name):
+            groups.setdefault(name, {}).setdefault(manifest.normal_classes[0], manifest.name)
+    return {name: list(group.values()) for name, group in sorted(groups.items()) if len(group) > 1}
+
+
+def of(detectors: Sequence[Detector]) -> list[Group]:
+    """Return all groups of `detectors`."""
+    by_name = {detector.name: detector for detector in detectors}
+    groups = members(detector.manifest for detector in detectors)
+    return [Group(name, [by_name[member] for member in names]) for name, names in groups.items()]

@@ -1,0 +1,145 @@
+"""ONNX graphs as functions from numpy to numpy; the only user of ONNX Runtime."""
+
+import contextlib
+import ctypes
+import io
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.errors import ArtifactError, DeviceError
+from service.published.artifact import Graph, TensorSpec
+
+Device = Literal["auto", "cpu", "cuda"]
+MAX_BATCH = 256
+GOLDEN_TOLERANCE = 1e-3  # relative; covers other CPUs and GPUs, not another model
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+onnxruntime.set_default_logger_severity(4)  # silent without CUDA; a demanded but missing CUDA is an error below
+
+
+class OnnxModel:
+    """One ONNX graph whose first axis is the batch.
+
+    `device` "auto" takes CUDA where a driver and a GPU answer, else the CPU; "cuda" raises DeviceError where CUDA
+    cannot be had. `threads` is the number of intra-operator threads; 0 means one per core.
+    """
+
+    def __init__(self, path: Path, graph: Graph, device: Device = "auto", threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a server's idle threads must sleep
+        wants_cuda = device == "cuda" or (device == "auto" and cuda_is_usable())
+        if wants_cuda:
+            _preload_cuda_libraries()
+        providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no other base)
+            raise ArtifactError(
+                f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}"
+            ) from None
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != CUDA:
+            raise DeviceError(
+                "device cuda: expected a usable CUDA GPU, found none; use the device auto or cpu, or install the "
+                "driver and `pip install 'oddglyph[cuda]'`"
+            )
+        _check_signature(path, self._session, graph)
+
+    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return every output by name for inputs [N, ...], run in batches of at most MAX_BATCH; N = 0 is allowed."""
+        count = len(next(iter(inputs.values())))
+        if not count:  # not every graph can compute nothing, but each can leave out one
+            one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
+            return {name: array[:0] for name, array in self(**one).items()}
+        names = [output.name for output in self._session.get_outputs()]
+        parts = [
+            self._session.run(names, {name: array[start : start + MAX_BATCH] for name, array in inputs.items()})
+            for start in range(0, count, MAX_BATCH)
+        ]
+        return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+def cuda_is_usable() -> bool:
+    """Return whether the CUDA driver is installed and sees a GPU; ONNX Runtime lists only what it was built for."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def verify_golden(model: OnnxModel, path: Path) -> None:
+    """Run the inputs kept in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
+    golden = read_arrays(path)
+    out = model(**{name.removeprefix("in_"): array for name, array in golden.items() if name.startswith("in_")})
+    for name, array in out.items():
+        expected = golden.get(f"out_{name}")
+        difference = np.inf if expected is None else relative_difference(array, expected)
+        if difference > GOLDEN_TOLERANCE:
+            raise ArtifactError(
+                f"{path}: expected the graph to repeat its published outputs, {name} differs by {difference:.2g}; "
+                "publish the model again with this version of ONNX Runtime"
+            )
+
+
+def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return max |found - expected| / max(1, |expected|); one step of a uint8 counts as rounding, not as difference."""
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    wide = expected.astype(np.float64)
+    difference = np.abs(found - wide) / np.maximum(1, np.abs(wide))
+    if found.dtype == np.uint8:
+        difference = np.maximum(0, np.abs(found - wide) - 1) / 255
+    return float(np.max(difference, initial=0.0)) if np.isfinite(difference).all() else float("inf")
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and outputs of the ONNX file at `path`, as ONNX Runtime sees them."""
+    return _signature(onnxruntime.InferenceSession(path, providers=[CPU]))
+
+
+def _preload_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from their Python packages where those are installed; what is missing shows in the session."""
+    if hasattr(onnxruntime, "preload_dlls"):  # absent from builds without CUDA
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
+            onnxruntime.preload_dlls()
+
+
+def _signature(session: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    inputs, outputs = (
+        tuple(TensorSpec(name=node.name, dtype=node.type, shape=tuple(node.shape)) for node in nodes)
+        for nodes in (session.get_inputs(), session.get_outputs())
+    )
+    return inputs, outputs
+
+
+def _check_signature(path: Path, session: Any, graph: Graph) -> None:
+    inputs, outputs = _signature(session)
+    for expected, found in ((graph.inputs, inputs), (graph.outputs, outputs)):
+        if expected != found:
+            raise ArtifactError(
+                f"{path}: expected {_names(expected)} as the manifest says, got {_names(found)}; "
+                "publish the model again"
+            )
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in specs)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,139 @@
+"""Damaged and unfit sources: one sentence, or a row; never another error, never the end of what can still be read."""
+
+import itertools
+import os
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from containers import CONTAINERS, COUNT, SIZE, ids, read, write_idx, write_npy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from service import images
+from service.batch import sources
+from service.batch.sources import Choice
+from service.errors import OddglyphError, SourceError
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_one_unreadable_image_does_not_end_its_source(pixels, tmp_path):
+    png = images.encode_png(pixels[0])
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name, data in (("a.png", png), ("b.png", png[: len(png) // 2]), ("c.png", b""), ("d.png", png)):
+            archive.writestr(name, data)
+    whole = (tmp_path / "images.zip").read_bytes()
+    (tmp_path / "images.zip").write_bytes(whole.replace(png, png[:-1] + b"\0", 1))  # breaks the first one's checksum
+    parquet.write_table(pa.table({"image": [None, png]}), tmp_path / "null.parquet")
+    (tmp_path / "large.png").write_bytes(bytes(images.MAX_IMAGE_BYTES + 1))
+    reasons = [_reason(item) for item in read("images.zip", "null.parquet", "large.png")]
+    patterns = ["Bad CRC-32", "damaged one", "an empty file", None, "got null", None, "at most 10,485,760 bytes"]
+    for reason, pattern in zip(reasons, patterns, strict=True):
+        assert reason is None if pattern is None else pattern in reason
+
+
+def _reason(item):
+    try:
+        item.pixels(SIZE)
+    except OddglyphError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if name not in ("folder", "images.zip")])
+def test_source_cut_short_ends_in_a_row_and_the_next_one_follows(name, pixels, tmp_path):
+    write, pattern = CONTAINERS[name]
+    write(tmp_path / name, pixels)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * 0.6)])
+    write_npy(tmp_path / "next.npy", pixels[:1])
+    found = ids(sources.stream([tmp_path / name, tmp_path / "next.npy"], Choice()))
+    good = [f"{tmp_path}/{pattern.format(number)}" for number in range(COUNT)]
+    assert found[-1] == f"{tmp_path}/next.npy[0]"
+    assert found[-2] in (f"{tmp_path}/{name}", *good)
+    assert [each for each in found if each in good] == good[: len(found) - 2 + (found[-2] in good)]
+
+
+def encrypted_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"secret")
+    data = bytearray(path.read_bytes())
+    data[6] |= 1  # the flag in the local header
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    path.write_bytes(data)
+
+
+def bomb_tar(path):
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 2**33
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT))
+
+
+HOSTILE = {
+    "empty/": (lambda path: path.mkdir(), "expected images"),
+    "text/": (lambda path: (path.mkdir(), (path / "a.txt").write_text("")), "expected images"),
+    "empty.zip": (lambda path: zipfile.ZipFile(path, "w").close(), "expected images"),
+    "empty.tar": (lambda path: tarfile.open(path, "w").close(), "expected images"),
+    "none.npy": (lambda path: np.save(path, np.empty((0, 28, 28), np.uint8)), "expected images"),
+    "encrypted.zip": (encrypted_zip, "got an encrypted one"),
+    "text.zip": (lambda path: path.write_text("text"), "not a zip file"),
+    "text.tar": (lambda path: path.write_text("text"), "got: "),
+    "bomb.tar": (bomb_tar, "got 8,589,934,592; pack it again"),
+    "text.parquet": (lambda path: path.write_text("text" * 9), "got: Parquet magic bytes not found"),
+    "no-image.parquet": (lambda path: parquet.write_table(pa.table({"a": [1]}), path), r"got a \(int64\)"),
+    "labels-idx1-ubyte": (lambda path: write_idx(path, np.arange(9, dtype=np.uint8)), r"got uint8 \[9\]"),
+    "magic-ubyte": (lambda path: path.write_bytes(b"GIF89a" * 9), "got 47 49 46 38"),
+    "short-ubyte": (lambda path: path.write_bytes(b"\0\0\x08\x03\0\0"), "cut short"),
+    "empty-ubyte": (lambda path: path.write_bytes(b""), "cut short"),
+    "int32-ubyte": (lambda path: path.write_bytes(b"\0\0\x0c\x03" + bytes(12)), "got IDX type 0xc"),
+    "text.gz": (lambda path: path.write_text("text"), "Not a gzipped file"),
+    "pickled.npy": (lambda path: np.save(path, np.array([{}, None]), allow_pickle=True), "got object"),
+    "text.npy": (lambda path: path.write_text("no array"), "the magic string is not correct"),
+    "float.npy": (lambda path: np.save(path, np.zeros((2, 28, 28))), r"got float64 \[2, 28, 28\]; convert them"),
+    "flat.npy": (lambda path: np.save(path, np.zeros((2, 784), np.uint8)), r"got uint8 \[2, 784\]"),
+    "rgba.npy": (lambda path: np.save(path, np.zeros((2, 28, 28, 4), np.uint8)), r"got uint8 \[2, 28, 28, 4\]"),
+    "wide.npy": (lambda path: np.save(path, np.zeros((1, 1, 4097), np.uint8)), "at most 4096 pixels a side"),
+    "fortran.npy": (lambda path: np.save(path, np.zeros((28, 28, 2), np.uint8).T), "got Fortran order"),
+    "labels.npz": (lambda path: np.savez(path, y=np.arange(3)), "got y; choose by --key"),
+    "text.npz": (lambda path: path.write_text("text"), "not a zip file"),
+    "absent.npy": (lambda _: None, "check the path"),
+    "absent/*.png": (lambda _: None, "check the path"),
+    "pipe.png": (os.mkfifo, "expected a file"),
+    "x" * 300: (lambda _: None, "File name too long"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_source_that_holds_no_images_is_refused_before_anything_is_scored(name, tmp_path):
+    make, pattern = HOSTILE[name]
+    make(tmp_path / name)
+    with pytest.raises(SourceError, match=pattern) as caught:
+        read(name)
+    assert str(caught.value).startswith("pax:" if name == "bomb.tar" else name.removesuffix("/"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - {"folder"}))
+def test_damage_never_escapes_as_another_error(name, pixels, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fuzz") / name
+    CONTAINERS[name][0](path, pixels)
+    whole = path.read_bytes()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+    def damage(changes):
+        data = bytearray(whole)
+        for position, value in changes:
+            data[position] = value
+        path.write_bytes(data)
+        for item in itertools.islice(sources.stream([path], Choice()), 10):
+            _reason(item)
+
+    damage()

@@ -1,0 +1,60 @@
+import numpy as np
+import torch
+
+from service import images
+from training.density.features import CELLS, FEATURES, ORIENTATIONS, SIZE, Intensities, OrientedGradients, energy_map
+from training.density.model import to_light
+
+
+def bar(horizontal: bool) -> torch.Tensor:
+    """A light bar across a dark image [1, 1, 32, 32] in [0, 1]."""
+    image = torch.zeros(1, 1, SIZE, SIZE)
+    image[:, :, 14:18, :] = 1
+    return image if horizontal else image.mT
+
+
+def test_features_are_a_unit_vector_for_each_cell_size(digits: dict[str, np.ndarray]):
+    features = OrientedGradients()(to_light(images.fit(digits["x_test"][:9], SIZE)))
+    assert features.shape == (9, FEATURES)
+    for part in features.split([ORIENTATIONS * (SIZE // cell) ** 2 for cell in CELLS], dim=1):
+        torch.testing.assert_close(part.norm(dim=1), torch.ones(9))
+
+
+def test_features_ignore_brightness():
+    features = OrientedGradients()
+    torch.testing.assert_close(features(bar(True)), features(bar(True) / 2), atol=0.01, rtol=0)
+
+
+def test_a_horizontal_edge_falls_into_the_vertical_directions():
+    for horizontal, directions in ((True, {3, 9}), (False, {0, 6})):  # 0 points right, 3 down
+        cells = OrientedGradients()(bar(horizontal))[0, : ORIENTATIONS * 64].view(ORIENTATIONS, 8, 8)
+        energy = cells[:, 2:6, 2:6].sum(dim=(1, 2))
+        assert set(energy.topk(2).indices.tolist()) == directions
+
+
+def test_a_moved_image_has_other_features():
+    features = OrientedGradients()
+    assert (features(bar(True)) - features(bar(True).roll(8, dims=2))).norm() > 1
+
+
+def test_a_blank_image_has_finite_features():
+    assert torch.isfinite(OrientedGradients()(torch.zeros(1, 1, SIZE, SIZE))).all()
+
+
+def test_the_energy_map_is_hot_where_images_differ():
+    image = bar(True)
+    damaged = image.clone()
+    damaged[:, :, :, 20:28] = 0
+    features = OrientedGradients()
+    heat = energy_map(features(image) - features(damaged))[0]
+    assert heat.shape == (SIZE, SIZE)
+    row, column = divmod(int(heat.argmax()), SIZE)
+    assert 10 <= row < 22
+    assert 16 <= column < 32
+
+
+def test_intensities_ignore_the_brightness_of_the_whole_and_keep_the_mean_square_of_smooth_images():
+    intensities = Intensities()
+    torch.testing.assert_close(intensities(bar(True)), intensities(bar(True) / 3))
+    assert intensities(torch.ones(1, 1, SIZE, SIZE)).square().sum().item() == 1
+    assert intensities(torch.zeros(1, 1, SIZE, SIZE)).count_nonzero() == 0

@@ -1,0 +1,1 @@
+"""The shared-encoder adversarial autoencoder: networks, objectives and learner."""

@@ -1,0 +1,1 @@
+"""Detection compared: protocols, baselines and corruptions."""

@@ -1,0 +1,90 @@
+"""The commands `oddglyph-train benchmark`: detection, corruptions."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from service.images import Pixels
+from service.published import artifact
+from service.published.artifact import Manifest
+from service.published.detector import Detector
+from training import data
+from training.benchmark import corruptions as suite
+
+app = typer.Typer(no_args_is_help=True, help="Measure methods against each other.")
+console = Console()
+
+DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
+Out = Annotated[Path, typer.Option(help="Where the results go, as .json and .md; those there are kept.")]
+ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
+DATA_ROOT, MODELS_DIR, OUT = Path("data"), Path("models"), Path("reports/detection")
+
+
+@app.command()
+def detection(
+    data_name: Annotated[str, typer.Option("--data", help="As for fit; it needs a test split.")] = "mnist",
+    data_root: DataRoot = DATA_ROOT,
+    methods: Annotated[str, typer.Option(help="With commas between; an unknown one lists all.")] = "density,pca,knn",
+    classes: Annotated[str, typer.Option(help="With commas between; all if not given.")] = "",
+    seeds: Annotated[str, typer.Option(help="With commas between.")] = "0",
+    protocol: Annotated[Literal["A", "B"], typer.Option(help="A: one class is normal; B: all but one.")] = "A",
+    limit: Annotated[int, typer.Option(min=0, help="Fit, calibrate and test on so many images at most; 0: all.")] = 0,
+    contamination: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of other classes among the normal training images.")
+    ] = 0.0,
+    judge_on: Annotated[
+        Literal["test", "train"], typer.Option(help="train: held-out normal and other training images, for choosing.")
+    ] = "test",
+    out: Out = OUT,
+) -> None:
+    """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
+    from training.benchmark import detection
+
+    data_set = data.load(data_name, data_root, 32)
+    labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
+    names = [data_set.class_names[label] for label in labels]
+    numbers = [int(seed) for seed in seeds.split(",")]
+    todo = detection.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for result in detection.run(todo, data_set, data_root, out.with_suffix(".json")):
+        console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
+    page = detection.table(detection.read(out.with_suffix(".json")))
+    out.with_suffix(".md").write_text(page)
+    console.print(page, soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+def corruptions(
+    models: Annotated[list[str], typer.Argument(help="Published detectors of data sets with a test split.")],
+    data_root: DataRoot = DATA_ROOT,
+    models_dir: ModelsDir = MODELS_DIR,
+    limit: Annotated[int, typer.Option(min=1, help="Corrupt so many normal test images.")] = 300,
+) -> None:
+    """Count alarms of MODELS on corrupted normal and on foreign images, and see whether heat maps find a damage."""
+    alarms: list[suite.Alarms] = []
+    shares: list[str] = []
+    for model in models:
+        detector = Detector(artifact.load_named(models_dir, model), "cpu")
+        normal, foreign = _test_images(detector.manifest, data_root, limit)
+        alarms += suite.measure(detector, normal, foreign)
+        found = {damage: suite.share_of_heat(detector, normal, damage) for damage in suite.DAMAGES}
+        shares.append(f"| {model} | {' | '.join(f'{share:.2f}' for share in found.values())} |")
+    head = f"| share of the hottest 5 % inside a disc | {' | '.join(suite.DAMAGES)} |"
+    heat = "\n".join([head, "|---" * (1 + len(suite.DAMAGES)) + "|", *shares])
+    console.print(suite.table(alarms), heat, sep="\n", soft_wrap=True, highlight=False, markup=False)
+
+
+def _test_images(manifest: Manifest, root: Path, limit: int) -> tuple[Pixels, Pixels]:
+    """Return up to `limit` normal test images, drawn at random, and as many of another data set."""
+    trained_on, size = manifest.provenance.data, manifest.image_size
+    normal = data.load(trained_on, root, size, invert=manifest.provenance.invert)
+    other = data.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)
+    rng = np.random.default_rng(0)  # parts of a test split may come from different sources, as MNIST's halves do
+    drawn, foreign = (
+        rng.permutation(pixels)[:limit]
+        for pixels in (normal.test.of(normal.indices(manifest.normal_classes)), other.test.pixels)
+    )
+    return drawn, foreign

@@ -1,0 +1,241 @@
+"""Detectors against each other on the same split: ours, and those of scikit-learn and PyOD."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from service.atomic import replacing
+from service.images import Pixels
+from service.published.detector import Detector, conformal_p_values
+from training import data, recipes
+from training.benchmark.baselines import BASELINES, Floats, Score
+from training.data import DataSet, NormalSplit
+from training.density.model import fit_density, to_light
+from training.errors import MetricError
+from training.fit import Job, train
+from training.measure.detection import false_alarm_interval
+from training.publish.detector import publish
+
+DENSITIES = {
+    "density": recipes.DensityRecipe(),
+    "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # a guess, as PyOD's detectors make it by default
+}
+RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if recipe.family == "autoencoder")
+METHODS = (*DENSITIES, *BASELINES, *RECIPES)
+Protocol = Literal["A", "B"]
+JudgedOn = Literal["test", "train"]
+PRETENDED = 3000
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is asked for: by protocol A one class is normal, by B all but one; `limit` 0 means all images.
+
+    `contamination` is the share of images of other classes among the normal training images, calibration included.
+    Judged on "train", a method sees half of the held-out normal images and PRETENDED training images of other classes:
+    that is for choosing between methods, with no look at the test split.
+    """
+
+    method: str
+    data: str
+    protocol: Protocol
+    class_name: str
+    seed: int
+    limit: int = 0
+    contamination: float = 0.0
+    judged_on: JudgedOn = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Task):
+    """How well a method did; rates at the conformal p-value 0.01, but for false_alarms_05."""
+
+    auroc: float
+    average_precision: float
+    detected: float
+    false_alarms: float
+    false_alarms_05: float
+    inside: bool
+    seconds: float
+
+
+def tasks(
+    methods: Iterable[str],
+    data_name: str,
+    protocol: Protocol,
+    class_names: Iterable[str],
+    seeds: Iterable[int],
+    limit: int,
+    contamination: float,
+    judged_on: JudgedOn = "test",
+) -> list[Task]:
+    """Return one task for each method, class and seed; MetricError for an unknown method."""
+    wanted, names = tuple(methods), tuple(class_names)
+    unknown = set(wanted) - set(METHODS)
+    if contamination and not set(wanted).isdisjoint(RECIPES):
+        raise MetricError(f"--contamination: expected methods other than {', '.join(RECIPES)}, got them; leave it at 0")
+    if unknown:
+        raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
+    return [
+        Task(method, data_name, protocol, name, seed, limit, contamination, judged_on)
+        for seed in seeds
+        for name in names
+        for method in wanted
+    ]
+
+
+def run(todo: Sequence[Task], data_set: DataSet, root: Path, path: Path) -> Iterator[Result]:
+    """Yield the result of each task that the JSON file `path` does not hold yet, and add it there."""
+    results = read(path)
+    done = {Task(*(getattr(result, field.name) for field in fields(Task))) for result in results}
+    for task in todo:
+        if task in done:
+            continue
+        results.append(measure(task, data_set, root))
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+        yield results[-1]
+
+
+def read(path: Path) -> list[Result]:
+    """Return the results in the JSON file `path`; none if there is no such file."""
+    return [Result(**line) for line in json.loads(path.read_text())] if path.exists() else []
+
+
+def measure(task: Task, data_set: DataSet, root: Path) -> Result:
+    """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on."""
+    label = data_set.indices([task.class_name])[0]
+    normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
+    normal = _limited(data.split_normal(_fitted(task, data_set, normal_labels), task.seed), task.limit)
+    calibration, pixels, anomalous = _judged(task, data_set, normal_labels, normal)
+    start = time.perf_counter()
+    score = _fit(task, data_set, normal_labels, normal, root)
+    calibrated, scores = np.sort(score(calibration)), score(pixels)
+    return _result(task, scores, calibrated, anomalous, time.perf_counter() - start)
+
+
+def _judged(
+    task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit
+) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
+    """Return the images to calibrate on, those to judge by, and which of the latter are anomalous."""
+    rng = np.random.default_rng(0)
+    if task.judged_on == "test":
+        order = rng.permutation(len(data_set.test.labels))[: task.limit or None]
+        return normal.calibration, data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], labels)
+    others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
+    pretended = data_set.train.pixels[rng.permutation(others)[: task.limit or PRETENDED]]
+    calibration, held_out = np.array_split(normal.calibration, 2)
+    return (
+        calibration,
+        np.concatenate([held_out, pretended]),
+        np.arange(len(held_out) + len(pretended)) >= len(held_out),
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return Markdown: for each setting a table of all methods, with means over classes and seeds, AUROC in %."""
+    sections: dict[str, list[Result]] = {}
+    for result in results:
+        sections.setdefault(_setting(result), []).append(result)
+    return "\n".join(f"{setting}\n\n{_section(group)}" for setting, group in sections.items())
+
+
+def _setting(task: Task) -> str:
+    images = f"at most {task.limit:,} images" if task.limit else "all images"
+    judged = "" if task.judged_on == "test" else ", judged on training images"
+    return f"{task.data}, protocol {task.protocol}, {images}, contamination {task.contamination:g}{judged}"
+
+
+def _section(results: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(result.class_name for result in results))
+    methods = dict.fromkeys(result.method for result in results)
+    head = ["method", *names, "mean AUROC", "worst", "detected", "false alarms", "inside", "seconds", "seeds"]
+    lines = [head, ["---"] * len(head)]
+    lines += [_line(method, [result for result in results if result.method == method], names) for method in methods]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _line(method: str, results: Sequence[Result], names: Sequence[str]) -> list[str]:
+    by_class = [[r.auroc for r in results if r.class_name == name] for name in names]
+    classes = [100 * float(np.mean(values)) if values else float("nan") for values in by_class]
+    by_seed = [np.mean([r.auroc for r in results if r.seed == seed]) for seed in {r.seed for r in results}]
+    return [
+        method,
+        *(f"{value:.2f}" for value in classes),
+        f"{100 * np.mean(by_seed):.2f} ± {100 * np.std(by_seed):.2f}",
+        f"{np.nanmin(classes):.2f}",
+        f"{np.mean([r.detected for r in results]):.3f}",
+        f"{np.mean([r.false_alarms for r in results]):.4f}",
+        f"{sum(r.inside for r in results)}/{len(results)}",
+        f"{np.mean([r.seconds for r in results]):.0f}",
+        str(len(by_seed)),
+    ]
+
+
+def _result(task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[np.bool_], seconds: float) -> Result:
+    p_values = conformal_p_values(scores, calibration)
+    false_alarms = float(np.mean(p_values[~anomalous] <= 0.01))
+    low, high = false_alarm_interval(len(calibration), 0.01)
+    return Result(
+        **asdict(task),
+        auroc=float(roc_auc_score(anomalous, scores)),
+        average_precision=float(average_precision_score(anomalous, scores)),
+        detected=float(np.mean(p_values[anomalous] <= 0.01)),
+        false_alarms=false_alarms,
+        false_alarms_05=float(np.mean(p_values[~anomalous] <= 0.05)),
+        inside=low <= false_alarms <= high,
+        seconds=round(seconds, 1),
+    )
+
+
+def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit, root: Path) -> Score:
+    if task.method in DENSITIES:
+        return density(normal, DENSITIES[task.method], task.seed)
+    if task.method in BASELINES:
+        return BASELINES[task.method](np.concatenate([normal.fit, normal.validation]), task.seed)
+    return _whole(task, [data_set.class_names[label] for label in labels], root)
+
+
+def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> Score:
+    """Return the density part of our detectors, fitted on `normal` alone, without an autoencoder."""
+    fitted = fit_density(normal, recipe, seed)
+
+    def score(pixels: Pixels) -> Floats:
+        with torch.no_grad():
+            parts = [fitted(batch)[0] for batch in to_light(pixels).split(BATCH)]
+        return np.asarray(torch.cat(parts).numpy(), np.float64)
+
+    return score
+
+
+def _whole(task: Task, classes: Sequence[str], root: Path) -> Score:
+    """Return the combined score of the recipe that the task's method names, trained, published and run as ONNX."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        job = Job(recipes.resolve(task.method), task.data, root, tuple(classes), seed=task.seed, device="auto")
+        artifact = publish(train(job, path / "run"), path / "models", root, "model")
+        detector = Detector(artifact, "cpu")
+    return lambda pixels: np.asarray(detector.score(pixels).score, np.float64)
+
+
+def _fitted(task: Task, data_set: DataSet, labels: Sequence[int]) -> Pixels:
+    """Return the training images of `labels`, and those of others that contaminate them."""
+    pure = data_set.train.of(labels)
+    others = data_set.train.pixels[~np.isin(data_set.train.labels, labels)]
+    count = round(len(pure) * task.contamination / (1 - task.contamination))
+    return np.concatenate([pure, np.random.default_rng(task.seed).choice(others, count, replace=False)])
+
+
+def _limited(normal: NormalSplit, limit: int) -> NormalSplit:
+    kept = limit or None
+    return NormalSplit(normal.fit[:kept], normal.validation[:kept], normal.calibration[:kept])

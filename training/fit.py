@@ -1,0 +1,204 @@
+"""From what a user asks for to a finished run: data, learner and loop put together on the wanted device."""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from service.errors import DeviceError
+from training import data
+from training.autoencoder.learner import AutoencoderLearner
+from training.cifar_net import WHITENING_IMAGES, ClassifierLearner
+from training.errors import RunError
+from training.gan.learner import GanLearner
+from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe
+from training.run import folder
+from training.run.folder import Request, Run
+from training.run.loop import Learner, fit
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+MIN_BATCH = 8  # batch norm needs a few images
+IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
+
+    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour.
+    """
+
+    recipe: Recipe
+    data: str
+    data_root: Path
+    normal_classes: tuple[str, ...] = ()
+    invert: bool = False
+    seed: int = 0
+    device: Device = "auto"
+
+
+def train(job: Job, path: Path, *, resume: bool = False) -> Run:
+    """Return the finished run in the folder `path`, new or, with `resume`, continued from its last checkpoint.
+
+    Started by torchrun, all processes train together and give the result of one.
+    """
+    in_colour = job.recipe.family != "autoencoder"
+    fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
+    with fabric.rank_zero_first():
+        data_set = (
+            data.load_colour(job.data, job.data_root)
+            if in_colour
+            else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+        )
+    request = _request(job, data_set, fabric)
+    if fabric.is_global_zero:
+        _continue(Run(path), request) if resume else folder.create(path, request)
+    fabric.barrier()
+    if isinstance(job.recipe, GanRecipe):
+        _train_gan(job.recipe, data_set, job.seed, Run(path), fabric)
+    elif isinstance(job.recipe, ClassifierRecipe):
+        _train_classifier(job.recipe, data_set, job.seed, Run(path), fabric)
+    else:
+        _train_autoencoder(job.recipe, data_set, request, Run(path), fabric)
+    return Run(path)
+
+
+def _train_autoencoder(
+    recipe: AutoencoderRecipe, data_set: data.DataSet, request: Request, run: Run, fabric: Fabric
+) -> None:
+    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), request.seed)
+    small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
+    batch_size = _divisible(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
+    fit(
+        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
+        data.unlabelled(normal.fit),
+        data.unlabelled(normal.validation),
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=request.seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
+def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed)
+    split = data.Split(split.pixels[: recipe.images], split.labels[: recipe.images])
+    classes = len(data_set.class_names)
+    _fit_all(lambda steps: GanLearner(recipe, fabric, steps, seed, classes), recipe, split, watched, seed, run, fabric)
+
+
+def _train_classifier(recipe: ClassifierRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
+    split, watched = data.split_watched(data_set.train, seed, recipe.held_out)
+    patches = data.to_images(torch.from_numpy(split.pixels[:WHITENING_IMAGES]))
+    classes = len(data_set.class_names)
+
+    def learner(steps: int) -> ClassifierLearner:
+        return ClassifierLearner(recipe, fabric, steps, seed, classes, patches)
+
+    _fit_all(learner, recipe, split, watched, seed, run, fabric)
+
+
+def _fit_all(
+    learner: Callable[[int], Learner],
+    recipe: Recipe,
+    split: data.Split,
+    watched: data.Split,
+    seed: int,
+    run: Run,
+    fabric: Fabric,
+) -> None:
+    """Fit what `learner` returns for a number of steps on all classes of `split`."""
+    batch_size = _divisible(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
+    fit(
+        learner(recipe.epochs * (len(split.pixels) // batch_size)),
+        split,
+        watched,
+        epochs=recipe.epochs,
+        batch_size=batch_size,
+        seed=seed,
+        run=run,
+        fabric=fabric,
+    )
+
+
+def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
+    """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more.
+
+    `bf16_on_cpu` asks for it on CPUs that have the instructions, too.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "--device cuda: expected a usable CUDA GPU, found none; use auto or cpu, or install the driver"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--device mps: expected Apple's Metal, found none; use auto or cpu")
+    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    on_cpu = not on_cuda and device in ("auto", "cpu") and not torch.backends.mps.is_available()
+    has_bf16 = (on_cuda and torch.cuda.is_bf16_supported()) or (on_cpu and bf16_on_cpu and _cpu_has_bf16())
+    torch.use_deterministic_algorithms(on_cuda, warn_only=True)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if has_bf16 else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions have none
+    return bool(capabilities.get("avx512_bf16"))
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a reader needs to know of `device`, such as "NVIDIA H100" or "CPU x86_64, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()} {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
+    labels = data_set.indices(job.normal_classes)
+    return Request(
+        recipe=job.recipe.model_dump(mode="json"),
+        data=job.data,
+        data_sha256=data_set.sha256(),
+        class_names=data_set.class_names,
+        normal_classes=tuple(data_set.class_names[label] for label in labels),
+        invert=job.invert,
+        seed=job.seed,
+        device=device_name(fabric.device),
+        processes=fabric.world_size,
+        command=folder.command(),
+        commit=folder.commit(),
+        created=folder.now(),
+        versions=folder.versions(),
+    )
+
+
+def _continue(run: Run, wanted: Request) -> None:
+    begun, asked = run.request().model_dump(), wanted.model_dump()
+    changed = [name.replace("_", " ") for name in IDENTITY if begun[name] != asked[name]]
+    if changed:
+        raise RunError(
+            f"{run.path}: expected the run that was begun there, got another {', '.join(changed)}; drop --resume or the change"
+        )
+
+
+def _divisible(batch_size: int, processes: int) -> int:
+    if batch_size % processes:
+        raise RunError(
+            f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "
+            "images each; change --set batch_size"
+        )
+    return batch_size

@@ -1,0 +1,1 @@
+"""The GANs on CIFAR-10: networks, objectives, augmentation and learner."""

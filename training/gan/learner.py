@@ -1,0 +1,259 @@
+"""The GANs' learner: a generator and a discriminator that train against each other, for every GanRecipe."""
+
+import copy
+import logging
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from training.errors import TrainingError
+from training.gan.augment import diff_augment, flip
+from training.gan.networks import AuxiliaryClassifier, Discriminator, Generator
+from training.gan.objectives import objective
+from training.parallel import Noise, average, average_gradients, world_size
+from training.recipes import GanRecipe
+
+PICTURED_PER_CLASS = 10
+COLLAPSE_DIVERSITY, LOW_DIVERSITY = 0.05, 0.5
+CLASSIFIER_BETAS = (0.9, 0.999)
+LEARNING_STEPS = 500  # before that, a generator may not have begun to learn
+
+log = logging.getLogger(__name__)
+
+
+class GanLearner:
+    """One training step, monitors and state of a GAN recipe; see GanRecipe for its switches."""
+
+    def __init__(self, recipe: GanRecipe, fabric: Fabric, total_steps: int, seed: int, classes: int) -> None:
+        seed = zlib.crc32(f"{recipe.name}/{seed}".encode())  # recipes with one seed must not share their luck
+        torch.manual_seed(seed)
+        self.recipe, self.fabric, self.total_steps, self.classes = recipe, fabric, total_steps, classes
+        self.steps = 0
+        self.objective = objective(recipe.objective, recipe.real_label, recipe.penalty_weight)
+        self.noise = Noise(seed, fabric.device)
+        self.generator = build_generator(recipe, classes).to(fabric.device)
+        self.discriminator = build_discriminator(recipe, classes).to(fabric.device)
+        self.classifier = (
+            AuxiliaryClassifier(recipe.classifier_width, classes).to(fabric.device)
+            if recipe.classifier_weight
+            else None
+        )
+        self.average = ExponentialAverage(self.generator, recipe.ema_decay)
+        self.optimizers = {
+            "generator": self._adam(self.generator, recipe.generator_learning_rate, recipe.betas),
+            "discriminator": self._adam(self.discriminator, recipe.discriminator_learning_rate, recipe.betas),
+        }
+        if self.classifier is not None:
+            self.optimizers["classifier"] = self._adam(
+                self.classifier, recipe.classifier_learning_rate, CLASSIFIER_BETAS
+            )
+        self.generate, self.discriminate = self._compiled()
+        fixed = torch.Generator().manual_seed(seed)
+        self.fixed_z = torch.randn(PICTURED_PER_CLASS * classes, recipe.latent_size, generator=fixed).to(fabric.device)
+        self.fixed_labels = torch.arange(classes, device=fabric.device).repeat(PICTURED_PER_CLASS)
+
+    def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Update on this process's part of a batch, `images` [N, 3, 32, 32] in [-1, 1] and `labels` [N].
+
+        The discriminator always, the generator every `discriminator_steps`-th time. Generated images get the labels of
+        the real ones. Accuracies count logits above 0 as "real"; the gradients' norms are those of the whole network.
+        """
+        self.generator.train()
+        self.discriminator.train()
+        self._decay()
+        self.steps += 1
+        updates_generator = self.steps % self.recipe.discriminator_steps == 0
+        real = flip(images, self.noise.uniform) if self.recipe.flip else images
+        with torch.set_grad_enabled(updates_generator), self.fabric.autocast():
+            fake = self.generate(self.noise.normal(len(images), self.recipe.latent_size), labels)
+        figures = self._discriminator_step(real, fake.detach().float(), labels)
+        if self.classifier is not None and self.steps <= self.recipe.classifier_share * self.total_steps:
+            figures |= self._classifier_step(self.classifier, real, labels)
+        if updates_generator:
+            figures |= self._generator_step(real, fake, labels)
+        return {name: average(value.detach()) for name, value in figures.items()}
+
+    @torch.no_grad()
+    def validate(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Return the discriminator's accuracy on held-out `images`, and the diversity of a fixed batch of generated ones.
+
+        `diversity` is the spread of the generated images over the batch as a share of that of the real ones: 0 if all are
+        one image. TrainingError if it is so late in the training, a warning if it is low at any time.
+        """
+        self.discriminator.eval()
+        fake = self._generate_fixed()
+        diversity = (fake.std(dim=0).mean() / images.std(dim=0).mean().clamp_min(1e-6)).item()
+        if diversity < COLLAPSE_DIVERSITY and self.steps >= max(LEARNING_STEPS, self.total_steps / 2):
+            raise TrainingError(
+                f"training: expected generated images that differ, got one for all (diversity {diversity:.3f}) after "
+                f"{self.steps} steps: the model collapsed; lower the learning rates, raise --set epochs or change --seed"
+            )
+        if diversity < LOW_DIVERSITY:
+            log.warning("diversity of generated images is %.2f of that of real ones: a collapse may be near", diversity)
+        logits = torch.cat(
+            [self.discriminator(*batch) for batch in zip(images.split(500), labels.split(500), strict=True)]
+        )
+        return {"val_d_real": (logits > 0).float().mean().item(), "diversity": diversity}
+
+    def pictures(self, _images: Tensor) -> dict[str, Tensor]:
+        """Return "samples" from latents that never change, a column for each class: [10, classes, 3, 32, 32]."""
+        return {"samples": self._generate_fixed().unflatten(0, (PICTURED_PER_CLASS, self.classes))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {**{name: part.state_dict() for name, part in self._parts().items()}, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.steps = state["steps"]
+
+    def _discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        real, fake = self._augment(real), self._augment(fake)
+        on_real, on_fake = self._judge(real, labels), self._judge(fake, labels)
+        figures = {"l_dis": self.objective.discriminator(on_real, on_fake)}
+        if self.objective.has_penalty:
+            figures["l_penalty"] = self.objective.penalty(
+                lambda images: self.discriminator(images, labels), real, fake, self.noise.uniform
+            )
+        figures["d_gradient"] = self._update("discriminator", self.discriminator, sum_of(figures))
+        figures["d_real"] = (on_real > 0).float().mean()
+        figures["d_fake"] = (on_fake <= 0).float().mean()
+        return figures
+
+    def _classifier_step(self, classifier: nn.Module, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        loss = cross_entropy(self._classify(classifier.train(), real), labels)
+        self._update("classifier", classifier, loss)
+        return {"l_class": loss}
+
+    def _generator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        on_fake = on_real = self._judge(self._augment(fake), labels)
+        if self.objective.compares:
+            with torch.no_grad():
+                on_real = self._judge(self._augment(real), labels)
+        figures = {"l_gen": self.objective.generator(on_fake, on_real)}
+        if self.classifier is not None:
+            figures["l_gen_class"] = cross_entropy(self._classify(self.classifier.eval(), fake), labels)
+            figures["l_gen_class"] *= self.recipe.classifier_weight
+        figures["g_gradient"] = self._update("generator", self.generator, sum_of(figures))
+        self.average.update(self.generator, self.steps // self.recipe.discriminator_steps)
+        return figures
+
+    def _classify(self, classifier: nn.Module, images: Tensor) -> Tensor:
+        augmented = diff_augment(images, self.noise.uniform)  # else it is fooled by patterns that nobody sees
+        with self.fabric.autocast():
+            logits: Tensor = classifier(augmented)
+        return logits.float()
+
+    def _judge(self, images: Tensor, labels: Tensor) -> Tensor:
+        with self.fabric.autocast():
+            return self.discriminate(images, labels)
+
+    def _augment(self, images: Tensor) -> Tensor:
+        return diff_augment(images, self.noise.uniform) if self.recipe.diff_augment else images
+
+    def _update(self, name: str, network: nn.Module, loss: Tensor) -> Tensor:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad()
+        loss.backward(inputs=list(network.parameters()))
+        average_gradients(network.parameters())
+        norm = nn.utils.get_total_norm(
+            [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        )
+        optimizer.step()
+        return norm
+
+    def _decay(self) -> None:
+        done = min(self.steps / self.total_steps, 1)
+        factors = dict.fromkeys(self.optimizers, 1 - done * (1 - self.recipe.final_learning_rate_factor))
+        if self.classifier is not None:
+            factors["classifier"] = max(0, 1 - done / self.recipe.classifier_share)
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = factors[name] * group["initial_lr"]
+
+    def _adam(self, network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+        groups = [{"params": list(network.parameters()), "initial_lr": learning_rate}]
+        return torch.optim.Adam(groups, learning_rate, betas, fused=True)
+
+    def _compiled(self) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+        # On a CPU eager code is as fast; Inductor has no second derivative, which a penalty needs.
+        if self.fabric.device.type != "cuda" or world_size() > 1:
+            return self.generator, self.discriminator
+        discriminate = self.discriminator if self.objective.has_penalty else torch.compile(self.discriminator)
+        return torch.compile(self.generator), discriminate
+
+    @torch.no_grad()
+    def _generate_fixed(self) -> Tensor:
+        images: Tensor = self.average.network.eval()(self.fixed_z, self.fixed_labels)
+        return images
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "average": self.average.network,
+            "discriminator": self.discriminator,
+            **({} if self.classifier is None else {"classifier": self.classifier}),
+            **{f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()},
+            "noise": self.noise,
+        }
+
+
+class ExponentialAverage:
+    """A copy of a network whose weights follow the network's slowly; with decay 0 it is the network itself.
+
+    Buffers, such as batch norm's running statistics, follow at the same pace. After n updates the decay is at most
+    (1 + n) / (10 + n), so that random weights are soon forgotten. (torch's AveragedModel waits for the device every step.)
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False) if decay else network
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, updates: int) -> None:
+        """Follow `network`, which has been updated `updates` times."""
+        if not self.decay:
+            return
+        weight = 1 - min(self.decay, (1 + updates) / (10 + updates))
+        follower, leader = self.network.state_dict(), network.state_dict()
+        names = [name for name, value in leader.items() if value.is_floating_point()]
+        torch._foreach_lerp_([follower[name] for name in names], [leader[name] for name in names], weight)
+
+
+def sum_of(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of `losses`, of which there is at least one."""
+    return torch.stack(list(losses.values())).sum()
+
+
+def build_generator(recipe: GanRecipe, classes: int) -> Generator:
+    """Return the generator that `recipe` describes, with random weights."""
+    return Generator(
+        recipe.latent_size,
+        recipe.width,
+        norm=recipe.generator_norm,
+        activation=recipe.generator_activation,
+        blocks=recipe.blocks,
+        conditioning=recipe.conditioning,
+        classes=classes,
+    )
+
+
+def build_discriminator(recipe: GanRecipe, classes: int) -> Discriminator:
+    """Return the discriminator that `recipe` describes, with random weights."""
+    return Discriminator(
+        recipe.width,
+        norm=recipe.discriminator_norm,
+        spectral=recipe.spectral_norm,
+        activation=recipe.discriminator_activation,
+        blocks=recipe.blocks,
+        conditioning=recipe.conditioning,
+        minibatch_stddev=recipe.minibatch_stddev,
+        classes=classes,
+    )

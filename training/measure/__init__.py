@@ -1,0 +1,1 @@
+"""How good a detector or a generator is: rates, distances, networks that judge, embeddings."""

