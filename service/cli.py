@@ -22,10 +22,11 @@ from service.batch import sinks, sources
 from service.batch.score import Row, Tally, control_fdr, score_items
 from service.errors import OddglyphError
 from service.published import artifact, calibration, defaults, group
-from service.published.artifact import Artifact, Calibration
+from service.published.artifact import Artifact
 from service.published.detector import DEFAULT_ALPHA, Detector
 from service.published.generator import MAX_SEED, Generator
 from service.published.group import Group
+from service.published.manifest import Calibration
 from service.published.onnx_model import MAX_BATCH, Device
 
 TABLE_ROWS = 50
@@ -233,12 +234,12 @@ def _load_detector(name: str | None, models_dir: Path, device: Device, threads: 
 
 def _describe(published: Artifact) -> dict[str, Any]:
     manifest = published.manifest
-    calibration_size = Detector(published, "cpu").calibration_size if manifest.kind == "detector" else None
+    calibration_size = len(published.calibration()) if manifest.kind == "detector" else None
     return {
         **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names", "calibration"}),
         "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
         "calibration_size": calibration_size,
-        "metrics": published.metrics(),
+        "metrics": [metric.model_dump() for metric in published.metrics()],
     }
 
 

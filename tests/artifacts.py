@@ -11,7 +11,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
 from service import images
-from service.published.artifact import MANIFEST, Graph, sha256_of
+from service.published import artifact
+from service.published.artifact import MANIFEST, sha256_of
+from service.published.manifest import Graph, Metric
 from service.published.onnx_model import OnnxModel, signature
 
 SIDE = 32
@@ -51,8 +53,8 @@ def write_detector(folder: Path, normal: np.ndarray, components: int = 16, norma
     outputs += [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", SIDE, SIDE]) for n in pictures]
     graph = _write_graph(folder / "detector.onnx", nodes, inputs, outputs, constants)
     model = OnnxModel(folder / "detector.onnx", graph, "cpu", 1)
-    np.savez(folder / "calibration.npz", score=np.sort(model(pixels=held_out)["score"]))
-    _write_golden(folder, model, pixels=held_out[:3])
+    artifact.write_calibration(folder, model(pixels=held_out)["score"])
+    artifact.write_golden(folder, {"pixels": held_out[:3]}, model(pixels=held_out[:3]))
     class_names = [str(n) for n in range(10)]
     return _publish(folder, "detector", {"detector": graph}, 1, class_names, [normal_class])
 
@@ -76,7 +78,7 @@ def write_generator(folder: Path, *, conditional: bool = True, seed: int = 0) ->
     graph = _write_graph(folder / "generator.onnx", nodes, inputs, outputs, constants)
     z = rng.standard_normal((3, LATENT_SIZE)).astype(np.float32)
     golden = {"z": z, "labels": np.arange(3)} if conditional else {"z": z}
-    _write_golden(folder, OnnxModel(folder / "generator.onnx", graph, "cpu", 1), **golden)
+    artifact.write_golden(folder, golden, OnnxModel(folder / "generator.onnx", graph, "cpu", 1)(**golden))
     return _publish(folder, "generator", {"generator": graph}, 3, CLASS_NAMES, [])
 
 
@@ -117,13 +119,18 @@ def _write_graph(path, nodes, inputs, outputs, constants):
     return Graph(file=path.name, opset=18, inputs=found_inputs, outputs=found_outputs)
 
 
-def _write_golden(folder, model, **inputs):
-    named = {f"in_{name}": array for name, array in inputs.items()}
-    np.savez(folder / "golden.npz", **named, **{f"out_{name}": array for name, array in model(**inputs).items()})
-
-
 def _publish(folder, kind, graphs, channels, class_names, normal_classes):
-    (folder / "metrics.json").write_text(json.dumps([{"name": "auroc.score", "value": 0.5}]))
+    metric = Metric(
+        name="auroc.score",
+        value=0.5,
+        deviation=0.1,
+        deviation_of="bootstrap",
+        samples=20,
+        data="mnist",
+        split="test",
+        implementation="none",
+    )
+    artifact.write_metrics(folder, [metric])
     manifest = {
         "schema_version": 1,
         "name": folder.name,

@@ -2,9 +2,9 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from service.errors import OddglyphError
 from service.published import artifact
 from service.published.detector import Detector
 from service.published.generator import Generator
+from service.published.manifest import Metric
 from training import data, parallel, recipes
 from training import suite as suites
 from training.benchmark import cli
@@ -23,9 +24,9 @@ from training.measure import detection as evaluation
 from training.measure import generation as judging
 from training.measure import networks
 from training.measure.generation import SAMPLES, Judge
-from training.publish import detector as publishing
 from training.publish.classifier import accuracy_metrics, publish_classifier
-from training.publish.finished import data_of
+from training.publish.detector import publish_detector
+from training.publish.finished import Target, data_of, finished
 from training.publish.generator import publish_generator
 from training.report import page as reporting
 from training.run import folder
@@ -121,20 +122,17 @@ def publish(
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
-    finished = folder.Run(run)
-    request = finished.request()
-    family, recipe = request.recipe["family"], request.recipe["name"]
+    done = finished(folder.Run(run))
+    target = Target(models_dir, name or _name_of(done.request), replace)
+    target.require_free()
+    family = done.recipe.family
     if family == "classifier":
-        published = publish_classifier(finished, models_dir, data_root, name or recipe, replace=replace)
+        published = publish_classifier(done, target, data_root)
     elif family == "gan":
-        measure = _judge(request.data, network, models_dir, data_root, samples, inception_weights).measure
-        published = publish_generator(
-            finished, models_dir, name or f"{request.data}-{recipe}", measure, replace=replace
-        )
+        judge = _judge(done.request.data, network, models_dir, data_root, samples, inception_weights)
+        published = publish_generator(done, target, judge.measure)
     else:
-        words = f"{Path(request.data).stem} {' '.join(request.normal_classes)}".lower()
-        name = name or re.sub(r"[^a-z0-9]+", "-", words).strip("-")
-        published = publishing.publish(finished, models_dir, data_root, name, replace=replace)
+        published = publish_detector(done, target, data_root)
     _show(published.metrics())
     console.print(f"published {published.path}")
 
@@ -155,14 +153,14 @@ def evaluate(
         detector = Detector(loaded, "cpu")
         source, size = manifest.provenance, manifest.image_size
         data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
-        metrics = evaluation.detection_metrics(detector, data_set, normal)
+        metrics = evaluation.judge(detector, data_set, normal).metrics()
     elif manifest.kind == "generator":
         judge = _judge(manifest.provenance.data, network, models_dir, data_root, samples, inception_weights)
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
         metrics = accuracy_metrics(networks.published(loaded)(data_set.test.pixels).logits, data_set)
-    _show(evaluation.table(metrics))
+    _show(metrics)
 
 
 @app.command()
@@ -211,6 +209,14 @@ def main() -> None:
         sys.exit(1)
 
 
+def _name_of(request: folder.Request) -> str:
+    """Return what a model is called if nobody says: after data and normal classes, or data and recipe."""
+    recipe, family = request.recipe["name"], request.recipe["family"]
+    words = {"classifier": recipe, "gan": f"{request.data} {recipe}"}
+    text = words.get(family, f"{Path(request.data).stem} {' '.join(request.normal_classes)}")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def _judge(
     data_name: str,
     network: Sequence[str],
@@ -223,15 +229,15 @@ def _judge(
     return judging.make(data_set, network, models_dir, samples, inception_weights)
 
 
-def _show(figures: Sequence[Mapping[str, Any]]) -> None:
+def _show(metrics: Sequence[Metric]) -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
-    for metric in figures:
+    for metric in metrics:
         table.add_row(
-            metric["name"],
-            f"{metric['value']:.4f}",
-            f"{metric['deviation']:.4f}",
-            f"{metric['samples']:,}",
-            metric["split"],
+            metric.name,
+            f"{metric.value:.4f}",
+            f"{metric.deviation:.4f}",
+            f"{metric.samples:,}",
+            metric.split,
         )
     console.print(table)
 

@@ -4,6 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class DataSet:
         """Return the label of each class, given by name or by index; DataError lists the names there are."""
         return [self._index(name.strip()) for name in classes]
 
+    @cached_property
     def sha256(self) -> str:
         """Return one hash over all pixels and labels."""
         digest = hashlib.sha256()
@@ -82,6 +84,7 @@ def unlabelled(pixels: images.Pixels) -> Split:
     return Split(pixels, np.zeros(len(pixels), np.int64))
 
 
+@lru_cache(maxsize=1)
 def load_colour(name: str, root: Path) -> DataSet:
     """Return a data set in colour, pixels [N, 32, 32, 3]: cifar10, downloaded to `root` if not there, or an .npz file."""
     if name == "cifar10":
@@ -100,6 +103,7 @@ def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, 
     return fit, held_out
 
 
+@lru_cache(maxsize=1)  # one run, and the whole of a suite, read their images once
 def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.published.artifact import Graph, Parity
+from service.published.artifact import Arrays
+from service.published.manifest import Graph, Parity
 from service.published.onnx_model import OnnxModel, relative_difference, signature
 from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)
 LARGE = 1000  # numbers in a tensor that is worth halving
 PARITY_TOLERANCE = 1e-4  # relative: float32 summed in another order, and nothing more
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

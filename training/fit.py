@@ -172,7 +172,7 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
     return Request(
         recipe=job.recipe.model_dump(mode="json"),
         data=job.data,
-        data_sha256=data_set.sha256(),
+        data_sha256=data_set.sha256,
         class_names=data_set.class_names,
         normal_classes=tuple(data_set.class_names[label] for label in labels),
         invert=job.invert,

@@ -14,6 +14,7 @@ from service.published.artifact import MANIFEST
 from training import recipes
 from training.errors import RecipeError, TrainingError
 from training.fit import Device, Job, train
+from training.publish.finished import Target, finished
 from training.publish.generator import Measure, publish_generator
 from training.recipes import GanRecipe
 from training.run.folder import REQUEST
@@ -68,5 +69,5 @@ def _run_one(name: str, job: Job, out: Path, measure: Measure) -> None:
         return
     path = out / "runs" / name
     console.print(f"{name}: training")
-    finished = train(job, path, resume=(path / REQUEST).exists())
-    publish_generator(finished, out / "models", name, measure)
+    run = train(job, path, resume=(path / REQUEST).exists())
+    publish_generator(finished(run), Target(out / "models", name), measure)

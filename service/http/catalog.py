@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from service.errors import ArtifactError, UnknownModelError
 from service.http.queues import Batcher, Turnstile
 from service.images import Pixels
 from service.published import artifact, defaults, group
-from service.published.artifact import Manifest
 from service.published.detector import Detector, Scores
 from service.published.generator import Generator
 from service.published.group import Group
+from service.published.manifest import Manifest, Metric
 from service.published.onnx_model import Device
 
 
@@ -24,7 +24,7 @@ class ServedDetector:
     class_names: ClassVar[tuple[str, ...]] = ()  # none can be asked for
     kind: ClassVar[Literal["detector"]] = "detector"
     detector: Detector | Group
-    metrics: list[dict[str, Any]]
+    metrics: list[Metric]
     score: Batcher[Scores]
     compare: Batcher[Pixels]  # each image beside its reconstruction and its heat map, [N, 3, H, W]
 
@@ -76,7 +76,7 @@ class ServedGenerator:
     normal_classes: ClassVar[tuple[str, ...]] = ()
     members: ClassVar[tuple[str, ...]] = ()
     generator: Generator
-    metrics: list[dict[str, Any]]
+    metrics: list[Metric]
     turnstile: Turnstile
 
     @property
@@ -156,9 +156,7 @@ class Catalog:
         return {**self.detectors, **self.generators}
 
 
-def _serve_detector(
-    detector: Detector | Group, metrics: list[dict[str, Any]], executor: ThreadPoolExecutor
-) -> ServedDetector:
+def _serve_detector(detector: Detector | Group, metrics: list[Metric], executor: ThreadPoolExecutor) -> ServedDetector:
     return ServedDetector(detector, metrics, Batcher(detector.score, executor), Batcher(detector.compare, executor))
 
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.limits import MAX_IMAGES, MAX_REQUEST_BYTES, MAX_SAMPLES, MAX_WALK_STEPS
 from service.images import FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
-from service.published.artifact import Provenance
 from service.published.detector import DEFAULT_ALPHA
 from service.published.generator import MAX_SEED
+from service.published.manifest import Metric, Provenance
 
 
 class _Known(BaseModel):
@@ -178,7 +178,7 @@ class ModelSummary(BaseModel):
 class ModelDetails(ModelSummary):
     """A served model with its measured quality and where its weights come from; of a group, its members tell that."""
 
-    metrics: list[dict[str, Any]]
+    metrics: list[Metric]
     recipe: dict[str, Any] | None
     provenance: Provenance | None
 

@@ -1,105 +1,40 @@
-"""The schema of a published model folder, `models/<name>/`, and its verification.
+"""The published model folder, `models/<name>/`: its files, who writes and reads them, and its verification.
 
 A folder that does not match its manifest (schema, set of files, sha256 of each) is refused with one sentence that names
 the file. What only a running graph can prove (signature, golden outputs) is checked by `service.published.detector`.
 """
 
 import hashlib
-import json
 import re
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from service.errors import ArtifactError, UnknownModelError
+from service.published.manifest import NAME_PATTERN, Manifest, Metric
 
 MANIFEST = "manifest.json"
-NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+METRICS = "metrics.json"
+GOLDEN = "golden.npz"
+CALIBRATION = "calibration.npz"
+SAMPLES = "samples.png"
+CURVES = "curves.png"
+SCORES = "scores.png"
+MAX_ARRAY_BYTES = 256 * 2**20  # of a golden or calibration file once unpacked
 
-Kind = Literal["detector", "generator", "classifier"]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+Arrays = Mapping[str, NDArray[Any]]
+Floats = NDArray[np.float32]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TensorSpec(_Frozen):
-    """One graph input or output; a string in `shape` is a dynamic axis, such as "batch"."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-class Graph(_Frozen):
-    """An ONNX file with its weights inside, its opset and its signature."""
-
-    file: FileName
-    opset: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-class Parity(_Frozen):
-    """Largest relative difference between torch and ONNX Runtime over all outputs, for each batch size tried."""
-
-    tolerance: float
-    relative_difference: dict[int, float]
-
-
-class Provenance(_Frozen):
-    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light.
-
-    `commit` is the code that trained, `published_commit` that which then fitted the density, calibrated and exported.
-    """
-
-    created: str
-    commit: str
-    published_commit: str = "unknown"
-    command: str
-    seed: int
-    data: str
-    data_sha256: Sha256
-    invert: bool = False
-    device: str
-    train_seconds: float
-    versions: dict[str, str]
-
-
-class Calibration(_Frozen):
-    """Normal images of one's own, `images` in number, that p-values were calibrated on instead of those of `base`."""
-
-    created: str
-    base: str
-    sources: tuple[str, ...]
-    invert: bool
-    images: int
-
-
-class Manifest(_Frozen):
-    """The contents of manifest.json. `image_size` is the side in pixels of the square images that the graphs take."""
-
-    schema_version: Literal[1]
-    name: Annotated[str, Field(pattern=NAME_PATTERN)]
-    kind: Kind
-    summary: str
-    image_size: Annotated[int, Field(gt=0, le=1024)]
-    channels: Literal[1, 3]
-    class_names: tuple[str, ...]
-    normal_classes: tuple[str, ...]
-    graphs: dict[str, Graph]
-    recipe: dict[str, Any]
-    provenance: Provenance
-    parity: Parity
-    calibration: Calibration | None = None
-    files: dict[FileName, Sha256]
+_METRICS = TypeAdapter(list[Metric])
 
 
 @dataclass(frozen=True)
@@ -117,10 +52,69 @@ class Artifact:
             )
         return self.path / name
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the contents of metrics.json: a list of metrics with name, value, deviation, samples, data, split."""
-        contents: list[dict[str, Any]] = json.loads(self.file("metrics.json").read_bytes())
-        return contents
+    def metrics(self) -> list[Metric]:
+        """Return the contents of metrics.json; ArtifactError if it holds something else."""
+        path = self.file(METRICS)
+        try:
+            return _METRICS.validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ArtifactError(
+                f"{path}: expected a list of metrics, got {_first(error)}; publish the model again"
+            ) from None
+
+    def golden(self) -> tuple[Arrays, Arrays]:
+        """Return inputs and outputs by name, as `write_golden` was given them; ArtifactError if there are none."""
+        path = self.file(GOLDEN)
+        arrays = read_arrays(path)
+        inputs, outputs = (_named(prefix, arrays) for prefix in ("in_", "out_"))
+        if not inputs or not all(len(array) for array in inputs.values()):
+            raise ArtifactError(f"{path}: expected inputs and their outputs, found none; publish the model again")
+        return inputs, outputs
+
+    def calibration(self) -> Floats:
+        """Return the sorted scores [n] of normal images that the p-values stand on; ArtifactError if there are none."""
+        path = self.file(CALIBRATION)
+        scores = read_arrays(path).get("score", np.empty(0))
+        if scores.ndim != 1 or not len(scores) or scores.dtype.kind != "f":
+            raise ArtifactError(f"{path}: expected scores of normal images, found none; publish the model again")
+        if not np.isfinite(scores).all() or np.any(np.diff(scores) < 0):
+            raise ArtifactError(
+                f"{path}: expected finite scores in ascending order, got others; publish the model again"
+            )
+        return np.asarray(scores, np.float32)
+
+
+def write_metrics(folder: Path, metrics: Sequence[Metric]) -> None:
+    """Write metrics.json into `folder`."""
+    (folder / METRICS).write_bytes(_METRICS.dump_json(list(metrics), indent=2) + b"\n")
+
+
+def write_golden(folder: Path, inputs: Arrays, outputs: Arrays) -> None:
+    """Write golden.npz into `folder`: `inputs` by name and what the graph makes of them."""
+    arrays = {f"in_{name}": array for name, array in inputs.items()}
+    arrays |= {f"out_{name}": array for name, array in outputs.items()}
+    np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
+
+
+def write_calibration(folder: Path, scores: Sequence[float] | Floats) -> None:
+    """Write calibration.npz into `folder`: the `scores` [n] of normal images that no part of the model was fitted on."""
+    np.savez_compressed(folder / CALIBRATION, score=np.sort(np.asarray(scores, np.float32)))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name; ArtifactError if it is damaged, pickled or larger than MAX_ARRAY_BYTES."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_ARRAY_BYTES:
+            raise ArtifactError(
+                f"{path}: expected at most {MAX_ARRAY_BYTES:,} bytes of arrays, got {unpacked:,}; publish the model again"
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(f"{path}: expected an .npz file of arrays, got {reason}; publish the model again") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -139,7 +133,8 @@ def load(path: Path) -> Artifact:
         )
     for name, expected in manifest.files.items():
         _verify_file(path / name, expected)
-    unlisted = {child.name for child in path.iterdir()} - manifest.files.keys() - {MANIFEST}
+    visible = {child.name for child in path.iterdir() if not child.name.startswith(".")}  # .DS_Store may stay
+    unlisted = visible - manifest.files.keys() - {MANIFEST}
     if unlisted:
         raise ArtifactError(f"{path / min(unlisted)}: expected only files that the manifest lists; remove it")
     return Artifact(path, manifest)
@@ -171,14 +166,12 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError:
         raise ArtifactError(f"{path}: expected a readable manifest, found none; publish the model again") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ArtifactError(f"{path}: {where}: {first['msg']}; publish the model again") from None
+        raise ArtifactError(f"{path}: expected a manifest, got {_first(error)}; publish the model again") from None
 
 
 def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
     """Raise ArtifactError if nothing can be published as `name`: it is none, or taken and not to be replaced."""
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise ArtifactError(f"name {name!r}: expected lower-case words and digits joined by hyphens; give another name")
     if (models_dir / name).exists() and not replace:
         raise ArtifactError(
@@ -190,7 +183,12 @@ def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
 def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
     """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not.
 
-    ArtifactError if `name` is none, is taken and not to be replaced, or `models_dir` cannot be written to.
+    ArtifactError if `name` is none, is taken and not to be replaced, before the block or after it, or if `models_dir`
+    cannot be written to. What is replaced is put back if the new folder cannot take its place.
+
+        with staging(models_dir, "mnist-0", replace=False) as folder:
+            write_calibration(folder, scores)
+            seal(folder, manifest)
     """
     target = models_dir / name
     require_free(models_dir, name, replace=replace)
@@ -205,14 +203,13 @@ def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
         path = Path(folder) / name
         path.mkdir()
         yield path
-        if target.exists():
-            target.rename(Path(folder) / "replaced")
-        path.rename(target)
+        require_free(models_dir, name, replace=replace)  # again: somebody may have published meanwhile
+        _swap(path, target, Path(folder) / "replaced")
 
 
 def hashes(path: Path) -> dict[str, str]:
     """Return the sha256 of every file in the folder `path` by name."""
-    return {file.name: sha256_of(file) for file in sorted(path.iterdir())}
+    return {file.name: sha256_of(file) for file in sorted(path.iterdir()) if not file.name.startswith(".")}
 
 
 def seal(path: Path, manifest: Manifest) -> None:
@@ -229,3 +226,28 @@ def _verify_file(path: Path, expected: str) -> None:
             f"{path}: expected sha256 {expected[:12]}, got {found[:12]}: the file was changed or cut short; "
             "restore it or publish the model again"
         )
+
+
+def _swap(new: Path, target: Path, replaced: Path) -> None:
+    """Put the folder `new` where `target` is, which moves to `replaced`; if that fails, `target` stays."""
+    occupied = target.exists()
+    if occupied:
+        target.rename(replaced)
+    try:
+        new.rename(target)
+    except OSError as error:
+        if occupied:
+            replaced.rename(target)
+        raise ArtifactError(
+            f"{target}: expected a folder that can be written, got {error.strerror}; try again"
+        ) from None
+
+
+def _named(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"{where}: {first['msg']}"

@@ -1,19 +1,15 @@
 """A published detector again, with p-values calibrated on normal images of one's own."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from service.errors import SourceError
 from service.published import artifact
-from service.published.artifact import Artifact, Calibration
+from service.published.artifact import Artifact
+from service.published.manifest import Calibration
 
 MIN_IMAGES = 20  # with fewer no p-value is as low as 0.05, the usual alpha
-CALIBRATION, METRICS = "calibration.npz", "metrics.json"
-PICTURE = "scores.png"  # it shows the threshold
 RATES = "false_alarm_rate", "detection_rate"
 
 
@@ -27,9 +23,8 @@ def write(path: Path, base: Artifact, scores: Sequence[float], made_of: Calibrat
         raise SourceError(
             f"normal images: expected at least {MIN_IMAGES} that can be read, got {len(scores)}; add some"
         )
-    for name in base.manifest.files.keys() - {CALIBRATION, METRICS, PICTURE}:
+    for name in base.manifest.files.keys() - {artifact.CALIBRATION, artifact.METRICS, artifact.SCORES}:
         shutil.copy(base.path / name, path / name)
-    np.savez_compressed(path / CALIBRATION, score=np.sort(np.asarray(scores, np.float32)))
-    metrics = [metric for metric in base.metrics() if not metric["name"].startswith(RATES)]
-    (path / METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+    artifact.write_calibration(path, scores)
+    artifact.write_metrics(path, [metric for metric in base.metrics() if not metric.name.startswith(RATES)])
     artifact.seal(path, base.manifest.model_copy(update={"name": path.name, "calibration": made_of}))

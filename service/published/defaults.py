@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from service.published.artifact import Manifest
+from service.published.manifest import Manifest
 
 DETECTOR = "mnist-0"
 GENERATOR = "cifar10-cond"

@@ -1,19 +1,16 @@
 """From pixels to anomaly scores, p-values, reconstructions and heat maps, by a published detector."""
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service import images
 from service.errors import ArtifactError
-from service.published.artifact import Artifact
-from service.published.onnx_model import Device, OnnxModel, read_arrays, verify_golden
+from service.published.artifact import Artifact, Floats
+from service.published.onnx_model import Device, OnnxModel, verify_golden
 
 DEFAULT_ALPHA = 0.05
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,8 @@ class Detector:
         self.manifest = manifest
         graph = manifest.graphs["detector"]
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
-        self.calibration = _calibration(artifact.file("calibration.npz"))
-        verify_golden(self._model, artifact.file("golden.npz"))
+        self.calibration = artifact.calibration()
+        verify_golden(self._model, artifact)
 
     @property
     def image_size(self) -> int:
@@ -123,10 +120,3 @@ def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.flo
     """
     at_least = len(calibration) - np.searchsorted(calibration, scores, side="left")
     return np.asarray((1 + at_least) / (len(calibration) + 1), np.float64)
-
-
-def _calibration(path: Path) -> Floats:
-    scores = read_arrays(path).get("score")
-    if scores is None or scores.ndim != 1 or not len(scores) or np.any(np.diff(scores) < 0):
-        raise ArtifactError(f"{path}: expected sorted scores of normal images, found none; publish the model again")
-    return np.asarray(scores, np.float32)

@@ -35,7 +35,7 @@ class Generator:
         self.is_conditional = "labels" in shapes
         self._latent_size = int(shapes["z"][1])
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
-        verify_golden(self._model, artifact.file("golden.npz"))
+        verify_golden(self._model, artifact)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from dataclasses import fields
 import numpy as np
 
 from service.images import Pixels
-from service.published.artifact import NAME_PATTERN, Manifest
 from service.published.detector import Detector, Examination, Scores
+from service.published.manifest import NAME_PATTERN, Manifest
 
 
 class Group:

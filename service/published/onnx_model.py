@@ -12,7 +12,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import ArtifactError, DeviceError
-from service.published.artifact import Graph, TensorSpec
+from service.published.artifact import GOLDEN, Artifact
+from service.published.manifest import Graph, TensorSpec
 
 Device = Literal["auto", "cpu", "cuda"]
 MAX_BATCH = 256
@@ -76,17 +77,16 @@ def cuda_is_usable() -> bool:
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
-def verify_golden(model: OnnxModel, path: Path) -> None:
+def verify_golden(model: OnnxModel, artifact: Artifact) -> None:
     """Run the inputs kept in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
-    golden = read_arrays(path)
-    out = model(**{name.removeprefix("in_"): array for name, array in golden.items() if name.startswith("in_")})
-    for name, array in out.items():
-        expected = golden.get(f"out_{name}")
+    inputs, outputs = artifact.golden()
+    for name, array in model(**inputs).items():
+        expected = outputs.get(name)
         difference = np.inf if expected is None else relative_difference(array, expected)
         if difference > GOLDEN_TOLERANCE:
             raise ArtifactError(
-                f"{path}: expected the graph to repeat its published outputs, {name} differs by {difference:.2g}; "
-                "publish the model again with this version of ONNX Runtime"
+                f"{artifact.path / GOLDEN}: expected the graph to repeat its published outputs, {name} differs by "
+                f"{difference:.2g}; publish the model again with this version of ONNX Runtime"
             )
 
 
@@ -99,12 +99,6 @@ def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
     if found.dtype == np.uint8:
         difference = np.maximum(0, np.abs(found - wide) - 1) / 255
     return float(np.max(difference, initial=0.0)) if np.isfinite(difference).all() else float("inf")
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file by name."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

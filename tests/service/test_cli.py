@@ -261,7 +261,7 @@ def test_what_the_former_calibration_decided_is_left_out(oddglyph):
     assert oddglyph("calibrate", "noise.npy", "--models-dir", "models", "--name", "other")[0] == 0
     base, made = (artifact.load(Path("models") / name) for name in ("mnist-0", "other"))
     assert base.manifest.files.keys() - made.manifest.files.keys() == {"scores.png"}
-    dropped = {metric["name"] for metric in base.metrics()} - {metric["name"] for metric in made.metrics()}
+    dropped = {metric.name for metric in base.metrics()} - {metric.name for metric in made.metrics()}
     assert dropped == {f"{rate}_rate.alpha_{alpha}" for rate in ("false_alarm", "detection") for alpha in (0.01, 0.05)}
 
 

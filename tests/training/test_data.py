@@ -46,7 +46,7 @@ def test_a_folder_and_an_npz_of_the_same_images_give_the_same_pixels(tmp_path: P
     from_npz, from_folder = (data.load(str(path), tmp_path, 32) for path in (tmp_path / "set.npz", folder))
     assert from_npz.class_names == from_folder.class_names
     assert np.array_equal(from_npz.train.pixels, from_folder.train.pixels)
-    assert from_npz.sha256() == from_folder.sha256()
+    assert from_npz.sha256 == from_folder.sha256
 
 
 def test_invert_turns_dark_on_light_into_light_on_dark(tmp_path: Path, digits: dict[str, np.ndarray]):

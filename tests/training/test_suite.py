@@ -6,10 +6,10 @@ import pytest
 
 from service.published import artifact
 from service.published.generator import Generator
+from service.published.manifest import Metric
 from training import suite
 from training.errors import RecipeError, TrainingError
 from training.fit import Device
-from training.measure.detection import Metric
 from training.suite import Suite
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cifar10-sample.npz"
@@ -27,7 +27,17 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 def brightness(generator: Generator, _folder: Path) -> list[Metric]:
     mean = float(generator.sample(None, 20, seed=0).mean())
-    return [Metric("brightness", mean, 0.0, 20, 1, "cifar10-sample", "generated", "numpy")]
+    return [
+        Metric(
+            name="brightness",
+            value=mean,
+            deviation=0.0,
+            samples=20,
+            data="cifar10-sample",
+            split="generated",
+            implementation="numpy",
+        )
+    ]
 
 
 def test_q1_is_every_row_of_the_reference_and_the_two_beyond():
@@ -50,7 +60,7 @@ def test_a_suite_publishes_models_that_serve_and_is_not_done_twice(tiny: Suite, 
     assert (Generator(plain).is_conditional, Generator(conditional).is_conditional) == (False, True)
     pixels = Generator(conditional).sample(conditional.manifest.class_names[3], 5, seed=1)
     assert (pixels.shape, pixels.dtype) == ((5, 32, 32, 3), np.uint8)
-    assert [metric["name"] for metric in conditional.metrics()] == ["brightness"]
+    assert [metric.name for metric in conditional.metrics()] == ["brightness"]
     manifest = conditional.manifest
     assert (manifest.kind, manifest.channels, manifest.normal_classes) == ("generator", 3, ())
     assert {"generator.onnx", "golden.npz", "samples.png", "curves.png", "metrics.json"} == manifest.files.keys()

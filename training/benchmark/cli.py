@@ -9,8 +9,8 @@ from rich.console import Console
 
 from service.images import Pixels
 from service.published import artifact
-from service.published.artifact import Manifest
 from service.published.detector import Detector
+from service.published.manifest import Manifest
 from training import data
 from training.benchmark import corruptions as suite
 

@@ -23,7 +23,8 @@ from training.density.model import fit_density, to_light
 from training.errors import MetricError
 from training.fit import Job, train
 from training.measure.detection import false_alarm_interval
-from training.publish.detector import publish
+from training.publish.detector import publish_detector
+from training.publish.finished import Target, finished
 
 DENSITIES = {
     "density": recipes.DensityRecipe(),
@@ -223,7 +224,7 @@ def _whole(task: Task, classes: Sequence[str], root: Path) -> Score:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         job = Job(recipes.resolve(task.method), task.data, root, tuple(classes), seed=task.seed, device="auto")
-        artifact = publish(train(job, path / "run"), path / "models", root, "model")
+        artifact = publish_detector(finished(train(job, path / "run")), Target(path / "models", "model"), root)
         detector = Detector(artifact, "cpu")
     return lambda pixels: np.asarray(detector.score(pixels).score, np.float64)
 

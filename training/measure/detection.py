@@ -1,7 +1,7 @@
 """Detection quality of a published detector, measured by running its ONNX files."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from service.published.detector import Detector, Floats, Scores
+from service.published.artifact import Floats
+from service.published.detector import Detector, Scores
+from service.published.manifest import Metric
 from training.data import DataSet, NormalSplit
 
 ALPHAS = (0.01, 0.05)
@@ -17,40 +19,35 @@ RESAMPLES = 100
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One number and what it takes to judge it.
+class Judged:
+    """Scores of a detector on its calibration images and, where there is something to tell apart, on the test split.
 
-    `deviation` is the standard deviation over `seeds` trained models, or, of a single one, over bootstrap resamples of
-    the images. `samples` counts the images that the number was computed from.
+    `anomalous` [N] says which of the test images are of other classes. Protocol A: trained on the training images of the
+    normal classes, tested on the whole test split, normal against rest.
     """
 
-    name: str
-    value: float
-    deviation: float
-    samples: int
-    seeds: int
+    detector: Detector
     data: str
-    split: str
-    implementation: str
+    calibration: Scores
+    test: Scores | None
+    anomalous: NDArray[np.bool_]
+
+    def metrics(self) -> list[Metric]:
+        """Return held-out L_con and, if there is a test split, what tells normal from other images there."""
+        held_out = [_mean("l_con", self.calibration.l_con, self.data, "held-out training images, normal")]
+        if self.test is None:
+            return held_out
+        held_out.append(_mean("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal"))
+        ranking = _ranking(self.test, self.anomalous, self.data)
+        return held_out + ranking + _decisions(self.detector, self.test, self.anomalous, self.data)
 
 
-def detection_metrics(detector: Detector, data_set: DataSet, normal: NormalSplit) -> list[Metric]:
-    """Return the metrics of `detector`: held-out L_con, and by protocol A what tells normal from other test images.
-
-    Protocol A: trained on the training images of the normal classes, tested on the whole test split, normal against
-    rest. Without a test split there is only L_con on the calibration images.
-    """
-    labels = data_set.indices(detector.manifest.normal_classes)
-    calibration = detector.score(normal.calibration)
-    held_out = [_mean("l_con", calibration.l_con, data_set.name, "held-out training images, normal")]
-    anomalous = ~np.isin(data_set.test.labels, labels)
-    if anomalous.all() or not anomalous.any():  # no test split, or nothing to tell apart
-        return held_out
-    scores = detector.score(data_set.test.pixels)
-    held_out.append(_mean("l_con", scores.l_con[~anomalous], data_set.name, "test, normal"))
-    return (
-        held_out + _ranking(scores, anomalous, data_set.name) + _decisions(detector, scores, anomalous, data_set.name)
-    )
+def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
+    """Return what `detector` makes of the calibration images of `normal` and of the test split of `data_set`."""
+    anomalous = ~np.isin(data_set.test.labels, data_set.indices(detector.manifest.normal_classes))
+    tells = bool(anomalous.any() and not anomalous.all())  # else there is no test split, or nothing to tell apart
+    test = detector.score(data_set.test.pixels) if tells else None
+    return Judged(detector, data_set.name, detector.score(normal.calibration), test, anomalous)
 
 
 def false_alarm_interval(calibration: int, alpha: float, level: float = 0.95) -> tuple[float, float]:
@@ -64,11 +61,6 @@ def false_alarm_interval(calibration: int, alpha: float, level: float = 0.95) ->
         return 0.0, 0.0
     low, high = beta.interval(level, k, calibration + 1 - k)
     return float(low), float(high)
-
-
-def table(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Return `metrics` as plain dictionaries, the contents of metrics.json."""
-    return [asdict(metric) for metric in metrics]
 
 
 def _ranking(scores: Scores, anomalous: NDArray[np.bool_], data: str) -> list[Metric]:
@@ -96,8 +88,16 @@ def _decisions(detector: Detector, scores: Scores, anomalous: NDArray[np.bool_],
 
 
 def _mean(name: str, values: NDArray[Any], data: str, split: str, implementation: str = "mean over images") -> Metric:
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-    return Metric(name, float(np.mean(values)), error, len(values), 1, data, split, implementation)
+    return Metric(
+        name=name,
+        value=float(np.mean(values)),
+        deviation=float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,
+        deviation_of="standard error",
+        samples=len(values),
+        data=data,
+        split=split,
+        implementation=implementation,
+    )
 
 
 def _resampled(
@@ -106,5 +106,13 @@ def _resampled(
     rng = np.random.default_rng(0)
     groups = np.flatnonzero(anomalous), np.flatnonzero(~anomalous)
     draws = (np.concatenate([rng.choice(group, len(group)) for group in groups]) for _ in range(RESAMPLES))
-    deviation = float(np.std([measure(anomalous[draw], values[draw]) for draw in draws]))
-    return Metric(name, float(measure(anomalous, values)), deviation, len(values), 1, data, "test", "scikit-learn")
+    return Metric(
+        name=name,
+        value=float(measure(anomalous, values)),
+        deviation=float(np.std([measure(anomalous[draw], values[draw]) for draw in draws])),
+        deviation_of="bootstrap",
+        samples=len(values),
+        data=data,
+        split="test",
+        implementation="scikit-learn",
+    )

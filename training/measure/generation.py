@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from service.images import Pixels
 from service.published.generator import Generator
+from service.published.manifest import DeviationOf, Metric
 from training.data import DataSet, Labels, Split
 from training.errors import MetricError
 from training.measure import distances, embedding, networks
-from training.measure.detection import Metric
 from training.measure.networks import Features, Floats, Network
 
 SAMPLES = 10_000
@@ -80,7 +79,7 @@ class Judge:
             embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
         accuracy, count = distances.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
         name = metric_name("two_sample_accuracy", self.embedder.name)
-        return Metric(name, accuracy, _error(accuracy, count), count, 1, self.data, GENERATED_SPLIT, "scikit-learn")
+        return _share(name, accuracy, count, self.data, GENERATED_SPLIT, "nearest neighbour, scikit-learn")
 
 
 def make(
@@ -107,18 +106,26 @@ def make(
 def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
     """Return the metrics of `other` images against as many `real` ones, both seen by `network`."""
     compared, count = (real.features, other.features), len(other.features)
-    precision, recall = distances.precision_recall(*compared)
-    figures = {
-        "frechet_distance": (distances.frechet_distance(*compared), _resampled(distances.frechet_distance, *compared)),
-        "inception_score": distances.inception_score(other.logits),
-        "kernel_distance": distances.kernel_distance(*compared),
-        "precision": (precision, _error(precision, count)),
-        "recall": (recall, _error(recall, count)),
-    }
-    return [
-        Metric(metric_name(name, network), value, deviation, count, 1, data, split, "torch-fidelity")
-        for name, (value, deviation) in figures.items()
+    frechet = distances.frechet_distance(*compared), _resampled(distances.frechet_distance, *compared)
+    figures: list[tuple[str, tuple[float, float], DeviationOf]] = [
+        ("frechet_distance", frechet, "bootstrap"),
+        ("inception_score", distances.inception_score(other.logits), "splits"),
+        ("kernel_distance", distances.kernel_distance(*compared), "subsets"),
     ]
+    shares = zip(("precision", "recall"), distances.precision_recall(*compared), strict=True)
+    return [
+        Metric(
+            name=metric_name(name, network),
+            value=value,
+            deviation=deviation,
+            deviation_of=over,
+            samples=count,
+            data=data,
+            split=split,
+            implementation="torch-fidelity",
+        )
+        for name, (value, deviation), over in figures
+    ] + [_share(metric_name(name, network), share, count, data, split, "torch-fidelity") for name, share in shares]
 
 
 def agreement(
@@ -128,7 +135,12 @@ def agreement(
     agrees = logits.argmax(axis=1) == labels
     parts = {name: np.full(len(labels), True)}
     parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
-    return [_share(part_name, agrees[part], data, split) for part_name, part in parts.items() if part.any()]
+    rule = "share of images whose largest logit is the label's"
+    return [
+        _share(part_name, float(agrees[part].mean()), int(part.sum()), data, split, rule)
+        for part_name, part in parts.items()
+        if part.any()
+    ]
 
 
 def probe_agreement(
@@ -137,7 +149,9 @@ def probe_agreement(
     """Return the share of images that `probe`, if there is one, takes for what `labels` [N] say by the features `seen`."""
     if probe is None:
         return []
-    return [_share(metric_name(PROBE_AGREEMENT, network), probe.predict(seen.features) == labels, data, split)]
+    share = float((probe.predict(seen.features) == labels).mean())
+    rule = "linear discriminant analysis, scikit-learn"
+    return [_share(metric_name(PROBE_AGREEMENT, network), share, len(labels), data, split, rule)]
 
 
 def metric_name(figure: str, network: str) -> str:
@@ -166,10 +180,14 @@ def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, other:
     return float(np.std([distance(real, draw) for draw in draws], ddof=1))
 
 
-def _share(name: str, hits: NDArray[np.bool_], data: str, split: str) -> Metric:
-    value, rule = float(hits.mean()), "share of images whose largest logit is the label's"
-    return Metric(name, value, _error(value, len(hits)), len(hits), 1, data, split, rule)
-
-
-def _error(share: float, count: int) -> float:
-    return float(np.sqrt(share * (1 - share) / count))
+def _share(name: str, share: float, count: int, data: str, split: str, rule: str) -> Metric:
+    return Metric(
+        name=name,
+        value=share,
+        deviation=float(np.sqrt(share * (1 - share) / count)),
+        deviation_of="standard error",
+        samples=count,
+        data=data,
+        split=split,
+        implementation=rule,
+    )

@@ -138,7 +138,7 @@ def published(loaded: Artifact) -> OnnxNetwork:
     """Return a published classifier as a Network; ArtifactError if it does not repeat its golden outputs."""
     graph = loaded.manifest.graphs["classifier"]
     model = OnnxModel(loaded.file(graph.file), graph)
-    verify_golden(model, loaded.file("golden.npz"))
+    verify_golden(model, loaded)
     return OnnxNetwork(loaded.manifest.name, model, loaded.manifest.class_names)
 
 

@@ -1,26 +1,22 @@
 """From a finished classifier run to models/<name>/: ONNX, parity, golden outputs, accuracy and manifest, in one step."""
 
-import json
-import shutil
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from service.published import artifact
-from service.published.artifact import Artifact, Manifest
+from service.published.artifact import Artifact
+from service.published.manifest import Manifest, Metric
 from training import data, plots
 from training.cifar_net import Classifier
 from training.data import DataSet
 from training.errors import PublishError
 from training.export import export
-from training.measure import detection, networks
-from training.measure.detection import Metric
+from training.measure import networks
 from training.measure.generation import agreement
-from training.measure.networks import Floats, Network
-from training.publish import finished as finished_run
-from training.publish.finished import Finished
+from training.measure.networks import Floats
+from training.publish.finished import Finished, Target, published, require_sha256, write_golden
 from training.recipes import ClassifierRecipe
-from training.run.folder import Run
 
 OUTPUTS = ("features", "logits")
 PARITY_EXAMPLES = 64
@@ -39,21 +35,16 @@ class ClassifierGraph(nn.Module):
         return outputs
 
 
-def publish_classifier(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
-    """Return the artifact `models_dir`/`name`, made from a finished classifier `run`, whole or not at all.
+def publish_classifier(done: Finished, target: Target, data_root: Path) -> Artifact:
+    """Return the artifact at `target`, made from a finished classifier run, whole or not at all.
 
-    PublishError if the run is not finished, the data in `data_root` are not those of the training, or ONNX Runtime differs
-    from torch; ArtifactError if the name is taken and not to be replaced.
+    PublishError if the run is no classifier's, the data in `data_root` are not those of the training, or ONNX Runtime
+    differs from torch; ArtifactError if the name is taken.
     """
-    finished = finished_run.finished(run)
-    data_set = data.load_colour(finished.request.data, data_root)
-    finished_run.require_sha256(data_set, finished.request.data_sha256)
-    with artifact.staging(models_dir, name, replace=replace) as path:
-        manifest = _write_classifier(path, finished, data_set)
-        _write_results(path, networks.published(Artifact(path, manifest)), data_set)
-        shutil.copy(run.path / "curves.png", path / "curves.png")
-        artifact.seal(path, manifest)
-    return artifact.load(models_dir / name)
+    target.require_free()
+    data_set = data.load_colour(done.request.data, data_root)
+    require_sha256(data_set, done.request.data_sha256)
+    return published(done, target, partial(_write, done=done, data_set=data_set), partial(_measure, data_set=data_set))
 
 
 def accuracy_metrics(logits: Floats, data_set: DataSet) -> list[Metric]:
@@ -61,21 +52,21 @@ def accuracy_metrics(logits: Floats, data_set: DataSet) -> list[Metric]:
     return agreement("accuracy", logits, data_set.test.labels, data_set.class_names, data_set.name, "test")
 
 
-def _write_classifier(path: Path, finished: Finished, data_set: DataSet) -> Manifest:
-    recipe = finished.recipe
+def _write(path: Path, done: Finished, data_set: DataSet) -> Manifest:
+    recipe = done.recipe
     if not isinstance(recipe, ClassifierRecipe):
-        raise PublishError(f"{finished.run.path}: expected a classifier, got the recipe {recipe.name}")
+        raise PublishError(f"{done.run.path}: expected a classifier, got the recipe {recipe.name}")
     classifier = Classifier(recipe.widths, len(data_set.class_names), recipe.logit_scale)
-    classifier.load_state_dict(finished.learner["network"])
+    classifier.load_state_dict(done.learner["network"])
     graph, inputs = ClassifierGraph(classifier), {"pixels": data_set.train.pixels[:PARITY_EXAMPLES]}
     exported = export(graph, inputs, OUTPUTS, path / "classifier.onnx")
-    finished_run.write_golden(path, graph, inputs, OUTPUTS)
+    write_golden(path, graph, inputs, OUTPUTS)
     summary = f"{len(data_set.class_names)} classes of {data_set.name}; {recipe.summary}"
-    return finished_run.manifest(path, finished, "classifier", summary, {"classifier": exported})
+    return done.manifest(path, "classifier", summary, {"classifier": exported})
 
 
-def _write_results(path: Path, classifier: Network, data_set: DataSet) -> None:
-    logits = classifier(data_set.test.pixels).logits
-    metrics = detection.table(accuracy_metrics(logits, data_set))
-    (path / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    plots.confusion(data_set.test.labels, logits.argmax(axis=1), data_set.class_names, path / "confusion.png")
+def _measure(made: Artifact, data_set: DataSet) -> list[Metric]:
+    logits = networks.published(made)(data_set.test.pixels).logits
+    labels, path = data_set.test.labels, made.path / "confusion.png"
+    plots.confusion(labels, logits.argmax(axis=1), data_set.class_names, path)
+    return accuracy_metrics(logits, data_set)

@@ -1,15 +1,15 @@
-"""From a finished run to models/<name>/: ONNX, parity, calibration, golden outputs, metrics and manifest, in one step."""
+"""From a finished autoencoder run to a published detector: ONNX, parity, calibration, golden outputs, metrics, pictures."""
 
-import json
-import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from service import images
 from service.published import artifact
-from service.published.artifact import Artifact, Manifest
+from service.published.artifact import Artifact
 from service.published.detector import DEFAULT_ALPHA, Detector
+from service.published.manifest import Manifest, Metric
 from service.published.onnx_model import OnnxModel
 from training import plots
 from training.autoencoder.learner import Autoencoder
@@ -19,39 +19,33 @@ from training.errors import PublishError
 from training.export import export, round_to_half
 from training.measure import detection
 from training.publish.detector_graph import DetectorGraph, EncoderGraph, fit_statistics
-from training.publish.finished import Finished, data_of, finished, manifest, provenance, write_golden
+from training.publish.finished import Finished, Target, data_of, published, write_golden
 from training.recipes import AutoencoderRecipe
-from training.run.folder import Run
 
 DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 PICTURED = 16
 
 
-def publish(run: Run, models_dir: Path, data_root: Path, name: str, *, replace: bool = False) -> Artifact:
-    """Return the artifact `models_dir`/`name`, made from a finished `run` and proven to load and to score.
+def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifact:
+    """Return the artifact at `target`, made from a finished run and proven to load and to score.
 
-    It appears whole or not at all; an artifact of that name is kept unless `replace`. `data_root` holds the data that
-    the run was fitted on. PublishError if the run is not finished, the data differ, or ONNX Runtime differs from torch;
-    ArtifactError if the name is taken.
+    `data_root` holds the data that the run was fitted on. PublishError if the run is no autoencoder's, the data differ, or
+    ONNX Runtime differs from torch; ArtifactError if the name is taken.
     """
-    done = finished(run)
-    if not isinstance(done.recipe, AutoencoderRecipe):
-        raise PublishError(f"{run.path}: expected an autoencoder, got the recipe {done.recipe.name}")
-    source, classes = provenance(done.request, done.seconds), done.request.normal_classes
-    data_set, normal = data_of(source, classes, done.recipe.image_size, data_root)
-    with artifact.staging(models_dir, name, replace=replace) as path:
-        manifest = _write_detector(path, done, done.recipe, normal)
-        _write_results(path, manifest, data_set, normal)
-        shutil.copy(run.path / "curves.png", path / "curves.png")
-        artifact.seal(path, manifest)
-    return artifact.load(models_dir / name)
+    recipe, request = done.recipe, done.request
+    if not isinstance(recipe, AutoencoderRecipe):
+        raise PublishError(f"{done.run.path}: expected an autoencoder, got the recipe {recipe.name}")
+    target.require_free()
+    data_set, normal = data_of(done.provenance(), request.normal_classes, recipe.image_size, data_root)
+    write = partial(_write, done=done, recipe=recipe, normal=normal)
+    return published(done, target, write, partial(_measure, data_set=data_set, normal=normal))
 
 
-def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
+def _write(path: Path, done: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
-    autoencoder.load_state_dict(finished.learner["autoencoder"])
+    autoencoder.load_state_dict(done.learner["autoencoder"])
     round_to_half(autoencoder)
-    density = fit_density(normal, recipe.density, finished.request.seed)
+    density = fit_density(normal, recipe.density, done.request.seed)
     detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, density)
     fit_statistics(detector, normal.validation)
     inputs = {"pixels": normal.fit}
@@ -61,20 +55,20 @@ def _write_detector(path: Path, finished: Finished, recipe: AutoencoderRecipe, n
     }
     write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
     model = OnnxModel(path / "detector.onnx", exported["detector"].graph, "cpu")
-    np.savez_compressed(path / "calibration.npz", score=np.sort(model(pixels=normal.calibration)["score"]))
-    summary = f"{', '.join(finished.request.normal_classes)} of {finished.request.data} as normal; {recipe.summary}"
-    return manifest(path, finished, "detector", summary, exported)
+    artifact.write_calibration(path, model(pixels=normal.calibration)["score"])
+    summary = f"{', '.join(done.request.normal_classes)} of {done.request.data} as normal; {recipe.summary}"
+    return done.manifest(path, "detector", summary, exported)
 
 
-def _write_results(path: Path, manifest: Manifest, data_set: DataSet, normal: NormalSplit) -> None:
-    detector = Detector(Artifact(path, manifest), "cpu")
-    metrics = detection.detection_metrics(detector, data_set, normal)
-    (path / "metrics.json").write_text(json.dumps(detection.table(metrics), indent=2) + "\n")
+def _measure(made: Artifact, data_set: DataSet, normal: NormalSplit) -> list[Metric]:
+    detector = Detector(made, "cpu")
     shown = normal.calibration[:PICTURED]
     rows = np.concatenate([shown, detector.reconstruct(shown)])
-    (path / "samples.png").write_bytes(images.encode_png(images.grid(rows, PICTURED).repeat(2, 0).repeat(2, 1)))
-    anomalous = ~np.isin(data_set.test.labels, data_set.indices(manifest.normal_classes))
-    if anomalous.any():
-        scores = detector.score(data_set.test.pixels).score
-        groups = {"normal": scores[~anomalous], "anomalous": scores[anomalous]}
-        plots.histogram(groups, float(np.quantile(detector.calibration, 1 - DEFAULT_ALPHA)), path / "scores.png")
+    picture = images.grid(rows, PICTURED).repeat(2, 0).repeat(2, 1)
+    (made.path / artifact.SAMPLES).write_bytes(images.encode_png(picture))
+    judged = detection.judge(detector, data_set, normal)
+    if judged.test is not None:
+        groups = {"normal": judged.test.score[~judged.anomalous], "anomalous": judged.test.score[judged.anomalous]}
+        threshold = float(np.quantile(detector.calibration, 1 - DEFAULT_ALPHA))
+        plots.histogram(groups, threshold, made.path / artifact.SCORES)
+    return judged.metrics()

@@ -1,19 +1,20 @@
-"""What every publisher does: take a finished run, write the manifest and the golden outputs, find the data again."""
+"""What every publisher does: take a finished run, write graphs, golden outputs, metrics and manifest, and seal them."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from service.published import artifact
-from service.published.artifact import Kind, Manifest, Provenance
+from service.published.artifact import Arrays, Artifact
+from service.published.manifest import Kind, Manifest, Metric, Provenance
 from training import data, recipes
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
-from training.export import Arrays, Exported, joint_parity, run_torch
+from training.export import Exported, joint_parity, run_torch
 from training.recipes import Recipe
 from training.run import folder
 from training.run.folder import Request, Run
@@ -22,8 +23,21 @@ GOLDEN_IMAGES = 8
 
 
 @dataclass(frozen=True)
+class Target:
+    """Where a model is published: `models_dir`/`name`; what is there stays unless `replace`."""
+
+    models_dir: Path
+    name: str
+    replace: bool = False
+
+    def require_free(self) -> None:
+        """Raise ArtifactError if nothing can be published there."""
+        artifact.require_free(self.models_dir, self.name, replace=self.replace)
+
+
+@dataclass(frozen=True)
 class Finished:
-    """A run that is done: what it was asked for, its recipe, its weights and the seconds that they took."""
+    """A run that is done: what it was asked for, its recipe, its learner's state and the seconds that it took."""
 
     run: Run
     request: Request
@@ -31,50 +45,65 @@ class Finished:
     learner: dict[str, Any]
     seconds: float
 
+    def provenance(self) -> Provenance:
+        """Return where the weights come from."""
+        known = self.request.model_dump(include=set(Provenance.model_fields))
+        return Provenance(**known, published_commit=folder.commit(), train_seconds=round(self.seconds, 1))
 
-def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: tuple[str, ...]) -> None:
-    """Write golden.npz into the folder `path`: a few `inputs` and what torch makes of them."""
+    def manifest(self, path: Path, kind: Kind, summary: str, exported: dict[str, Exported]) -> Manifest:
+        """Return the manifest of the graphs and files that the folder `path` holds so far."""
+        return Manifest(
+            schema_version=1,
+            name=path.name,
+            kind=kind,
+            summary=summary,
+            image_size=self.recipe.image_size,
+            channels=1 if kind == "detector" else 3,
+            class_names=self.request.class_names,
+            normal_classes=self.request.normal_classes,
+            graphs={name: one.graph for name, one in exported.items()},
+            recipe=self.recipe.model_dump(mode="json"),
+            provenance=self.provenance(),
+            parity=joint_parity(list(exported.values())),
+            files=artifact.hashes(path),
+        )
+
+
+def finished(run: Run) -> Finished:
+    """Return what `run` has come to; PublishError if it has epochs left."""
+    request = run.request()
+    recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
+    epochs = len(checkpoint["history"]) if checkpoint else 0
+    if checkpoint is None or epochs < recipe.epochs:
+        raise PublishError(
+            f"{run.path}: expected {recipe.epochs} finished epochs, got {epochs}; continue it with fit --resume"
+        )
+    return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])
+
+
+def published(
+    done: Finished,
+    target: Target,
+    write: Callable[[Path], Manifest],
+    measure: Callable[[Artifact], Sequence[Metric]],
+) -> Artifact:
+    """Return the artifact that `write` and `measure` fill for the run `done`, proven to load; it appears whole or not at all.
+
+    `write` exports into an empty folder and returns the manifest. `measure` runs what was exported, returns the metrics
+    and may add pictures to the folder. ArtifactError if the name is taken; whatever the two raise passes.
+    """
+    with artifact.staging(target.models_dir, target.name, replace=target.replace) as path:
+        manifest = write(path)
+        artifact.write_metrics(path, measure(Artifact(path, manifest)))
+        shutil.copy(done.run.path / artifact.CURVES, path / artifact.CURVES)
+        artifact.seal(path, manifest)
+    return artifact.load(target.models_dir / target.name)
+
+
+def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> None:
+    """Write golden.npz into the folder `path`: the first of `inputs` and what torch makes of them."""
     few = {name: array[:GOLDEN_IMAGES] for name, array in inputs.items()}
-    arrays = {f"in_{name}": array for name, array in few.items()}
-    arrays |= {f"out_{name}": array for name, array in run_torch(module, few, outputs).items()}
-    np.savez_compressed(path / "golden.npz", allow_pickle=False, **arrays)
-
-
-def manifest(path: Path, finished: Finished, kind: Kind, summary: str, exported: dict[str, Exported]) -> Manifest:
-    """Return the manifest of the graphs and files that the folder `path` holds so far."""
-    request, recipe = finished.request, finished.recipe
-    return Manifest(
-        schema_version=1,
-        name=path.name,
-        kind=kind,
-        summary=summary,
-        image_size=recipe.image_size,
-        channels=1 if kind == "detector" else 3,
-        class_names=request.class_names,
-        normal_classes=request.normal_classes,
-        graphs={name: one.graph for name, one in exported.items()},
-        recipe=recipe.model_dump(mode="json"),
-        provenance=provenance(request, finished.seconds),
-        parity=joint_parity(list(exported.values())),
-        files=artifact.hashes(path),
-    )
-
-
-def provenance(request: Request, seconds: float) -> Provenance:
-    """Return where the weights of the run that `request` describes come from."""
-    return Provenance(
-        created=request.created,
-        commit=request.commit,
-        published_commit=folder.commit(),
-        command=request.command,
-        seed=request.seed,
-        data=request.data,
-        data_sha256=request.data_sha256,
-        invert=request.invert,
-        device=request.device,
-        train_seconds=round(seconds, 1),
-        versions=request.versions,
-    )
+    artifact.write_golden(path, few, run_torch(module, few, outputs))
 
 
 def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: Path) -> tuple[DataSet, NormalSplit]:
@@ -89,19 +118,7 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
 
 def require_sha256(data_set: DataSet, sha256: str) -> None:
     """Raise PublishError if `data_set` is not the one with this `sha256`."""
-    if data_set.sha256() != sha256:
+    if data_set.sha256 != sha256:
         raise PublishError(
             f"data set {data_set.name}: expected the images of the training, got others; give its --data-root"
         )
-
-
-def finished(run: Run) -> Finished:
-    """Return what `run` has come to; PublishError if it has epochs left."""
-    request = run.request()
-    recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
-    epochs = len(checkpoint["history"]) if checkpoint else 0
-    if checkpoint is None or epochs < recipe.epochs:
-        raise PublishError(
-            f"{run.path}: expected {recipe.epochs} finished epochs, got {epochs}; continue it with fit --resume"
-        )
-    return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])

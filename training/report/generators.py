@@ -1,12 +1,12 @@
 """Generators compared: one row per recipe, mean and deviation over seeds, beside the numbers of the reference report."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from service.published.artifact import Artifact
+from service.published.manifest import Metric
 from training.measure.generation import CLASS_AGREEMENT, GATE_SPLIT
 
 # FID and IS after 25 epochs, of 10,000 samples, in the report that this project grew from, in its order.
@@ -40,15 +40,15 @@ NOTES = (
 )
 PER_CLASS = f"{CLASS_AGREEMENT}."
 
-Figures = Sequence[Mapping[str, Any]]
+Figures = Sequence[Metric]
 
 
 def table(models: Sequence[Artifact]) -> list[list[str]]:
     """Return the comparison of published generators as rows of cells: the head, real images, then a row per recipe."""
     figures = {model.manifest.name: model.metrics() for model in models}
     every = [figure for of_model in figures.values() for figure in of_model]
-    names = [name for name in dict.fromkeys(figure["name"] for figure in every) if not name.startswith(PER_CLASS)]
-    gate = [figure for figure in every if figure["split"] == GATE_SPLIT]
+    names = [name for name in dict.fromkeys(figure.name for figure in every) if not name.startswith(PER_CLASS)]
+    gate = [figure for figure in every if figure.split == GATE_SPLIT]
     head = ["recipe", "reference FID / IS", *names, "epochs", "seeds", "seconds", "device", "command"]
     real = ["real training images", "", *(_cell(_named(gate, name)[:1]) for name in names), *[""] * 5]
     rows = [_row(group, [figures[model.manifest.name] for model in group], names) for group in _by_recipe(models)]
@@ -57,8 +57,8 @@ def table(models: Sequence[Artifact]) -> list[list[str]]:
 
 def per_class(figures: Figures) -> str:
     """Return the class agreement of each class in one sentence; empty for a model that cannot be asked for a class."""
-    asked = [figure for figure in figures if figure["name"].startswith(PER_CLASS)]
-    shares = ", ".join(f"{figure['name'].removeprefix(PER_CLASS)} {figure['value']:.0%}" for figure in asked)
+    asked = [figure for figure in figures if figure.name.startswith(PER_CLASS)]
+    shares = ", ".join(f"{figure.name.removeprefix(PER_CLASS)} {figure.value:.0%}" for figure in asked)
     return f"Class agreement: {shares}." if asked else ""
 
 
@@ -77,7 +77,7 @@ def _position(order: Sequence[str], name: str) -> tuple[int, str]:
 def _row(group: Sequence[Artifact], figures: Sequence[Figures], names: Sequence[str]) -> list[str]:
     name = group[0].manifest.recipe["name"]
     reference = "{:.2f} / {:.2f}".format(*REFERENCE[name]) if name in REFERENCE else ""
-    generated = [figure for of_model in figures for figure in of_model if figure["split"] != GATE_SPLIT]
+    generated = [figure for of_model in figures for figure in of_model if figure.split != GATE_SPLIT]
     sources = [model.manifest.provenance for model in group]
     origin = [
         str(group[0].manifest.recipe["epochs"]),
@@ -90,13 +90,13 @@ def _row(group: Sequence[Artifact], figures: Sequence[Figures], names: Sequence[
 
 
 def _named(figures: Figures, name: str) -> Figures:
-    return [figure for figure in figures if figure["name"] == name]
+    return [figure for figure in figures if figure.name == name]
 
 
 def _cell(figures: Figures) -> str:
     """Return one figure with its own deviation, or the mean of several models' with the deviation over the models."""
     if not figures:
         return ""
-    values = [figure["value"] for figure in figures]
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else figures[0]["deviation"]
+    values = [figure.value for figure in figures]
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else figures[0].deviation
     return f"{np.mean(values):.4g} ± {deviation:.2g}"

@@ -1,16 +1,16 @@
 """Many published models on one page: tables of their metrics, and their pictures, as Markdown and as HTML."""
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from markdown_it import MarkdownIt
 
 from service.atomic import replacing
 from service.published import artifact
-from service.published.artifact import Artifact, Kind
+from service.published.artifact import Artifact
+from service.published.manifest import Kind, Metric
 from training.report import generators
 
 DETECTOR_COLUMNS = (
@@ -21,7 +21,7 @@ DETECTOR_COLUMNS = (
     "average_precision.score",
     "detection_rate.alpha_0.05",
 )
-PICTURES = ("samples.png", "embedding.png", "scores.png", "confusion.png", "curves.png")
+PICTURES = (artifact.SAMPLES, "embedding.png", artifact.SCORES, "confusion.png", artifact.CURVES)
 STYLE = "body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .7rem}img{max-width:100%}"
 
 
@@ -29,9 +29,10 @@ def write(models_dir: Path, out: Path) -> Path:
     """Return the path of report.html, written with report.md into the folder `out` about all models in `models_dir`."""
     models = [artifact.load(path) for path in artifact.find(models_dir)]
     out.mkdir(parents=True, exist_ok=True)
-    body = MarkdownIt().enable("table").render(page(models))
+    text = page(models)
+    body = MarkdownIt().enable("table").render(text)
     with replacing(out / "report.md") as path:
-        path.write_text(page(models))
+        path.write_text(text)
     with replacing(out / "report.html") as path:
         path.write_text(
             f"<!doctype html><meta charset=utf-8><title>oddglyph models</title><style>{STYLE}</style>{body}"
@@ -66,9 +67,9 @@ def _section(model: Artifact) -> str:
     return "\n\n".join([*filter(None, parts), ""])
 
 
-def _shown(metrics: Iterable[Mapping[str, Any]], name: str) -> str:
-    last = [metric for metric in metrics if metric["name"] == name][-1:]  # the test split stands after the held-out one
-    return "".join(f"{metric['value']:.4f} ± {metric['deviation']:.4f}" for metric in last)
+def _shown(metrics: Iterable[Metric], name: str) -> str:
+    last = [metric for metric in metrics if metric.name == name][-1:]  # the test split stands after the held-out one
+    return "".join(f"{metric.value:.4f} ± {metric.deviation:.4f}" for metric in last)
 
 
 def _pictures(model: Artifact) -> Iterator[str]:

@@ -53,15 +53,15 @@ def test_a_published_classifier_says_what_it_is_and_how_good(models_dir: Path, p
     assert published.manifest.files.keys() == expected
     seen = networks.load("cifar-net", models_dir)(photos.test.pixels)
     accuracy, *per_class = published.metrics()
-    assert accuracy["value"] == pytest.approx(np.mean(seen.logits.argmax(axis=1) == photos.test.labels))
-    assert (accuracy["samples"], accuracy["split"], len(per_class)) == (150, "test", 10)
-    assert np.mean([metric["value"] for metric in per_class]) == pytest.approx(accuracy["value"])
+    assert accuracy.value == pytest.approx(np.mean(seen.logits.argmax(axis=1) == photos.test.labels))
+    assert (accuracy.samples, accuracy.split, len(per_class)) == (150, "test", 10)
+    assert np.mean([metric.value for metric in per_class]) == pytest.approx(accuracy.value)
 
 
 def test_a_classifier_is_measured_again_by_its_name(models_dir: Path):
     result = run("evaluate", "cifar-net", "--models-dir", str(models_dir))
     assert result.exit_code == 0, result.output
-    assert f"{artifact.load_named(models_dir, 'cifar-net').metrics()[0]['value']:.4f}" in result.output
+    assert f"{artifact.load_named(models_dir, 'cifar-net').metrics()[0].value:.4f}" in result.output
 
 
 def test_a_classifier_is_no_detector(models_dir: Path):

@@ -18,7 +18,8 @@ from service.published.detector import Detector
 from training import cli
 from training.errors import PublishError, RunError
 from training.export import PARITY_BATCHES, PARITY_TOLERANCE, export
-from training.publish import detector
+from training.publish.detector import publish_detector
+from training.publish.finished import Target, finished
 from training.run.folder import Run
 
 
@@ -104,19 +105,20 @@ def test_an_image_that_shows_nothing_is_odder_than_any_other(
 
 
 def test_metrics_say_what_they_were_computed_from(published: artifact.Artifact):
-    metrics = {(metric["name"], metric["split"]): metric for metric in published.metrics()}
+    metrics = {(metric.name, metric.split): metric for metric in published.metrics()}
     auroc = metrics["auroc.score", "test"]
-    assert auroc["samples"] == 200
-    assert 0 < auroc["deviation"] < 0.1
-    assert 0.5 < auroc["value"] <= 1
-    assert metrics["l_con", "held-out training images, normal"]["samples"] == 40
+    assert auroc.samples == 200
+    assert auroc.deviation_of == "bootstrap"
+    assert 0 < auroc.deviation < 0.1
+    assert 0.5 < auroc.value <= 1
+    assert metrics["l_con", "held-out training images, normal"].samples == 40
 
 
 def test_evaluate_repeats_the_published_metrics(models: Path, published: artifact.Artifact):
     result = CliRunner().invoke(cli.app, ["evaluate", "digits-low", "--models-dir", str(models)])
     assert result.exit_code == 0, result.output
     for metric in published.metrics():
-        assert f"{metric['value']:.4f}" in result.output
+        assert f"{metric.value:.4f}" in result.output
 
 
 def test_report_shows_every_model(models: Path, tmp_path: Path):
@@ -131,9 +133,9 @@ def test_report_shows_every_model(models: Path, tmp_path: Path):
 def test_publishing_again_needs_replace(models: Path, finished_run: Path):
     before = (models / "digits-low" / "manifest.json").read_bytes()
     with pytest.raises(ArtifactError, match="--replace"):
-        detector.publish(Run(finished_run), models, Path(), "digits-low")
+        publish_detector(finished(Run(finished_run)), Target(models, "digits-low"), Path())
     assert (models / "digits-low" / "manifest.json").read_bytes() == before
-    detector.publish(Run(finished_run), models, Path(), "digits-low", replace=True)
+    publish_detector(finished(Run(finished_run)), Target(models, "digits-low", replace=True), Path())
     assert [path.name for path in models.iterdir()] == ["digits-low"]
 
 
@@ -150,15 +152,15 @@ def test_a_run_is_published_as_soon_as_it_is_finished(fit: Callable[..., Result]
 def test_a_failed_publication_leaves_nothing(tmp_path: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("training.export.PARITY_TOLERANCE", -1.0)
     with pytest.raises(PublishError, match="expected ONNX Runtime to repeat torch"):
-        detector.publish(Run(finished_run), tmp_path, Path(), "digits-low")
+        publish_detector(finished(Run(finished_run)), Target(tmp_path, "digits-low"), Path())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path: Path, finished_run: Path):
     with pytest.raises(RunError, match="expected a run folder"):
-        detector.publish(Run(tmp_path), tmp_path, Path(), "x")
+        publish_detector(finished(Run(tmp_path)), Target(tmp_path, "x"), Path())
     with pytest.raises(ArtifactError, match="expected lower-case words"):
-        detector.publish(Run(finished_run), tmp_path, Path(), "../x")
+        publish_detector(finished(Run(finished_run)), Target(tmp_path, "../x"), Path())
 
 
 def test_another_module_than_the_exported_one_fails_parity(tmp_path: Path):

@@ -1,4 +1,3 @@
-import json
 import re
 from pathlib import Path
 
@@ -7,7 +6,7 @@ import pytest
 
 from service import images
 from service.published import artifact
-from service.published.artifact import Graph, Manifest, Parity, Provenance
+from service.published.manifest import Graph, Manifest, Metric, Parity, Provenance
 from training import recipes
 from training.measure import generation
 from training.report import generators, page
@@ -30,8 +29,10 @@ def provenance(seed: int, command: str) -> Provenance:
     )
 
 
-def figure(name: str, value: float, split: str = generation.GENERATED_SPLIT) -> dict:
-    return {"name": name, "value": value, "deviation": 0.25, "samples": 10, "seeds": 1, "split": split}
+def figure(name: str, value: float, split: str = generation.GENERATED_SPLIT) -> Metric:
+    return Metric(
+        name=name, value=value, deviation=0.25, samples=10, data="cifar10", split=split, implementation="none"
+    )
 
 
 def write_generator(models_dir: Path, recipe: str, seed: int, shift: float) -> None:
@@ -39,7 +40,7 @@ def write_generator(models_dir: Path, recipe: str, seed: int, shift: float) -> N
     path.mkdir(parents=True)
     real = figure("frechet_distance.cifar-net", 1.5, generation.GATE_SPLIT)
     table = [figure(name, value + shift) for name, value in FIGURES.items()]
-    (path / "metrics.json").write_text(json.dumps([*table, real]))
+    artifact.write_metrics(path, [*table, real])
     (path / "generator.onnx").write_bytes(b"")
     (path / "samples.png").write_bytes(images.encode_png(np.full((4, 4, 3), seed, np.uint8)))
     manifest = Manifest(
