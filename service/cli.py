@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 from service.batch import sinks, sources
-from service.batch.score import Row, Tally, control_fdr, score_items
+from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
 from service.errors import OddglyphError
 from service.published import artifact, calibration, defaults, group
 from service.published.artifact import Artifact
-from service.published.detector import DEFAULT_ALPHA, Detector
+from service.published.detector import DEFAULT_ALPHA, Detector, Row
 from service.published.generator import MAX_SEED, Generator
 from service.published.group import Group
 from service.published.manifest import Calibration
@@ -98,7 +98,7 @@ def score(
     column: Column = None,
     device: WhichDevice = "auto",
     threads: Threads = 0,
-    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = BATCH_SIZE,
 ) -> None:
     """Score images; one that cannot be read is a row with an error.
 
@@ -252,15 +252,17 @@ def _show(rows: Iterator[Row]) -> None:
     """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
     table = Table(*sinks.COLUMNS, box=None)
     for row in islice(rows, TABLE_ROWS):
-        values = row.l_con, row.latent, row.density, row.score, row.p_value
-        figures = [f"{value:.4g}" if value is not None else "" for value in values]
-        verdict = {True: "yes", False: "no", None: ""}[row.is_anomaly]
-        closest, error = Text(row.closest or ""), Text(row.error or "")
-        table.add_row(Text(row.id), *figures, verdict, closest, error, style="red" if row.is_anomaly else None)
+        table.add_row(*map(_cell, sinks.columns_of(row).values()), style="red" if row.is_anomaly else None)
     rest = sum(1 for _ in rows)
     stdout.print(table)
     if rest:
         stdout.print(f"... and {rest:,} more; give --out FILE to keep all, or --format csv to print all")
+
+
+def _cell(value: str | float | bool | None) -> Text:
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    return Text("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
 def main() -> None:

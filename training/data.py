@@ -1,9 +1,11 @@
 """Data sets as uint8 pixels with labels: torchvision's by name, or a user's folder or .npz; grey or in colour."""
 
+import gzip
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,25 @@ from service import images
 from service.errors import ImageError
 from training.errors import DataError
 
-CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000
+IMAGE_SIZE = 32
 VALIDATION_SHARE, MAX_VALIDATION = 0.1, 500
-MIN_NORMAL_IMAGES = 50
+MIN_NORMAL_IMAGES = 20  # with fewer no p-value is as low as 0.05
+
+QMNIST = {"train": 60_000, "test": 10_000}  # its test rows begin with MNIST's
 
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names."""
+    """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names.
+
+    `groups` int64 [N], where they are known, say which images belong together: those of one writer, device or day.
+    """
 
     pixels: images.Pixels
     labels: Labels
+    groups: Labels | None = None
 
     def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return pixels and labels as tensors on `device`."""
@@ -38,6 +46,10 @@ class Split:
     def of(self, classes: Sequence[int]) -> images.Pixels:
         """Return the pixels whose label is one of `classes`."""
         return self.pixels[np.isin(self.labels, classes)]
+
+    def groups_of(self, classes: Sequence[int]) -> Labels | None:
+        """Return the groups of the same images, None where they are not known."""
+        return None if self.groups is None else self.groups[np.isin(self.labels, classes)]
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class DataSet:
     class_names: tuple[str, ...]
     train: Split
     test: Split
+
+    def normal(self, classes: Iterable[str], seed: int) -> "NormalSplit":
+        """Return the training images of the normal `classes`, split as a run with this `seed` splits them."""
+        labels = self.indices(classes)
+        return split_normal(self.train.of(labels), seed, self.train.groups_of(labels))
 
     def indices(self, classes: Iterable[str]) -> list[int]:
         """Return the label of each class, given by name or by index; DataError lists the names there are."""
@@ -72,11 +89,30 @@ class DataSet:
 
 @dataclass(frozen=True)
 class NormalSplit:
-    """Normal training images in three disjoint parts: to fit on, to watch and standardise on, to calibrate on."""
+    """Normal training images `pixels` [n, S, S], the group of each [n], and which of them are held out [n].
 
-    fit: images.Pixels
-    validation: images.Pixels
-    calibration: images.Pixels
+    The autoencoder is fitted on those that are not held out, and watched and standardised on those that are. The density is
+    fitted on all. Groups, such as writers, are never split; without any every image is a group of its own.
+    """
+
+    pixels: images.Pixels
+    groups: Labels
+    held_out: NDArray[np.bool_]
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether some images belong together."""
+        return len(np.unique(self.groups)) < len(self.groups)
+
+    @property
+    def fit(self) -> images.Pixels:
+        """What the autoencoder is fitted on."""
+        return self.pixels[~self.held_out]
+
+    @property
+    def validation(self) -> images.Pixels:
+        """What the autoencoder is watched on."""
+        return self.pixels[self.held_out]
 
 
 def unlabelled(pixels: images.Pixels) -> Split:
@@ -108,7 +144,8 @@ def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 
     A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders; a .npz holds
-    x_train, y_train and, if there is a test split, x_test, y_test. `invert` states that images are dark on light.
+    x_train, y_train and, if there is a test split, x_test, y_test; an array `groups` says which images of x_train belong
+    together. MNIST's groups are its writers, where the label files of QMNIST are in `root`/QMNIST/raw. `invert` states that images are dark on light.
     """
     if name in NAMED:
         return _named(name, root, size, invert)
@@ -122,21 +159,21 @@ def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     )
 
 
-def split_normal(pixels: images.Pixels, seed: int) -> NormalSplit:
-    """Return normal training `pixels` in the seeded parts that a run with this `seed` always gets.
+def split_normal(pixels: images.Pixels, seed: int, groups: Labels | None = None) -> NormalSplit:
+    """Return normal training `pixels` with the held-out part that a run with this `seed` always gets.
 
-    Calibration takes 20 % and at most 1,000, validation 10 % and at most 500; neither is ever fitted on by gradient.
+    Held out are 10 % of the images and at most 500, in whole `groups` [n], where there are groups.
     """
     if len(pixels) < MIN_NORMAL_IMAGES:
         raise DataError(f"normal images: expected at least {MIN_NORMAL_IMAGES}, got {len(pixels)}; collect more")
-    order = np.random.default_rng(seed).permutation(len(pixels))
-    calibration = min(MAX_CALIBRATION, int(len(pixels) * CALIBRATION_SHARE))
-    validation = calibration + min(MAX_VALIDATION, int(len(pixels) * VALIDATION_SHARE))
-    return NormalSplit(
-        fit=pixels[order[validation:]],
-        validation=pixels[order[calibration:validation]],
-        calibration=pixels[order[:calibration]],
-    )
+    groups = np.arange(len(pixels)) if groups is None else groups
+    names, counts = np.unique(groups, return_counts=True)
+    if len(names) < 2:
+        raise DataError("groups: expected at least 2 among the normal images, got 1; leave the groups out")
+    order = np.random.default_rng(seed).permutation(len(names))
+    wanted = min(MAX_VALIDATION, int(len(pixels) * VALIDATION_SHARE))
+    whole = names[order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), wanted, side="right")))]]
+    return NormalSplit(pixels, np.asarray(groups, np.int64), np.isin(groups, whole))
 
 
 def to_images(pixels: torch.Tensor) -> torch.Tensor:
@@ -178,7 +215,27 @@ def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
     if name in ("mnist", "kmnist"):
         class_names = tuple(label.split(" - ")[0] for label in class_names)
     splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in parts]
+    if name == "mnist":
+        splits = [replace(split, groups=_writers(root, kind)) for split, kind in zip(splits, QMNIST, strict=True)]
     return DataSet(name, class_names, *splits)
+
+
+def _writers(root: Path, kind: str) -> Labels | None:
+    """Return who wrote each image of MNIST, in its order, from the label files of QMNIST (arXiv:1905.10498); None without.
+
+    torchvision's QMNIST keeps them in `root`/QMNIST/raw: 539 writers of training images and 297 others of test images.
+    """
+    path = root / "QMNIST" / "raw" / f"qmnist-{kind}-labels-idx2-int.gz"
+    if not path.exists():
+        return None
+    try:
+        with gzip.open(path) as file:
+            head, rows = file.read(12), file.read()
+        return np.frombuffer(rows, ">i4").reshape(-1, head[11])[: QMNIST[kind], 2].astype(np.int64)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected the label file of QMNIST, got: {error}; remove it or load it again"
+        ) from None
 
 
 def _upright(name: str, pixels: Any) -> NDArray[Any]:
@@ -216,7 +273,7 @@ def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: expected an .npz of plain arrays, got: {error}; save it with numpy.savez") from None
     missing = {"x_train", "y_train"} - arrays.keys()
     if missing:
@@ -226,6 +283,12 @@ def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
     if has_test:
         names = np.concatenate([names, np.setdiff1d(arrays["y_test"], names)])
     train = split(arrays["x_train"], _positions(names, arrays["y_train"]))
+    if "groups" in arrays:
+        if arrays["groups"].shape != train.labels.shape:
+            raise DataError(
+                f"{path}: expected groups of {len(train.labels)} images, got {list(arrays['groups'].shape)}"
+            )
+        train = replace(train, groups=np.unique(arrays["groups"], return_inverse=True)[1].astype(np.int64))
     test = (
         split(arrays["x_test"], _positions(names, arrays["y_test"]))
         if has_test
@@ -242,7 +305,13 @@ def _folder(path: Path, size: int, invert: bool) -> DataSet:
     has_splits = (path / "train").is_dir()
     train, test = (path / "train", path / "test") if has_splits else (path, path / "-")
     class_names = sorted(
-        {child.name for part in (train, test) if part.is_dir() for child in part.iterdir() if child.is_dir()}
+        {
+            child.name
+            for part in (train, test)
+            if part.is_dir()
+            for child in part.iterdir()
+            if child.is_dir() and not child.name.startswith(".")
+        }
     )
     if not class_names:
         raise DataError(f"{path}: expected one subfolder of images per class, found none; sort the images into folders")
@@ -255,7 +324,7 @@ def _read_classes(path: Path, class_names: Sequence[str], size: int, invert: boo
         (file, label)
         for label, name in enumerate(class_names)
         for file in sorted((path / name).rglob("*"))
-        if file.suffix.lower() in images.SUFFIXES
+        if file.suffix.lower() in images.SUFFIXES and not file.name.startswith(".")
     ]
     if not files:
         return _empty(size)

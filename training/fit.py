@@ -14,12 +14,13 @@ from service.errors import DeviceError
 from training import data
 from training.autoencoder.learner import AutoencoderLearner
 from training.cifar_net import WHITENING_IMAGES, ClassifierLearner
+from training.density.fitting import fit_density
 from training.errors import RunError
 from training.gan.learner import GanLearner
-from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe
+from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe, rebuild
 from training.run import folder
 from training.run.folder import Request, Run
-from training.run.loop import Learner, fit
+from training.run.loop import Learner, examples_of, fit
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 MIN_BATCH = 8  # batch norm needs a few images
@@ -55,35 +56,45 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
             if in_colour
             else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
         )
-    request = _request(job, data_set, fabric)
+    run, request = Run(path), _request(job, data_set, fabric)
     if fabric.is_global_zero:
-        _continue(Run(path), request) if resume else folder.create(path, request)
+        _continue(run, request) if resume else folder.create(path, request)
     fabric.barrier()
     if isinstance(job.recipe, GanRecipe):
-        _train_gan(job.recipe, data_set, job.seed, Run(path), fabric)
+        _train_gan(job.recipe, data_set, job.seed, run, fabric)
     elif isinstance(job.recipe, ClassifierRecipe):
-        _train_classifier(job.recipe, data_set, job.seed, Run(path), fabric)
+        _train_classifier(job.recipe, data_set, job.seed, run, fabric)
     else:
-        _train_autoencoder(job.recipe, data_set, request, Run(path), fabric)
-    return Run(path)
+        normal = data_set.normal(request.normal_classes, request.seed)
+        _train_autoencoder(job.recipe, normal, request.seed, run, fabric)
+        _fit_density(job.recipe, normal, request.seed, run, fabric)
+    return run
 
 
 def _train_autoencoder(
-    recipe: AutoencoderRecipe, data_set: data.DataSet, request: Request, run: Run, fabric: Fabric
+    recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric
 ) -> None:
-    normal = data.split_normal(data_set.train.of(data_set.indices(request.normal_classes)), request.seed)
     small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
     batch_size = _divisible(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
     fit(
-        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), request.seed),
-        data.unlabelled(normal.fit),
-        data.unlabelled(normal.validation),
+        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), seed),
+        examples_of(data.unlabelled(normal.fit)),
+        examples_of(data.unlabelled(normal.validation)),
         epochs=recipe.epochs,
         batch_size=batch_size,
-        seed=request.seed,
+        seed=seed,
         run=run,
         fabric=fabric,
     )
+
+
+def _fit_density(recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric) -> None:
+    if run.fitted() is not None:
+        return
+    fitted = fit_density(normal, recipe.density, seed, fabric, run.density)
+    if fabric.is_global_zero:
+        run.save_fitted(fitted.saved())
+    fabric.barrier()
 
 
 def _train_gan(recipe: GanRecipe, data_set: data.DataSet, seed: int, run: Run, fabric: Fabric) -> None:
@@ -117,8 +128,8 @@ def _fit_all(
     batch_size = _divisible(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
     fit(
         learner(recipe.epochs * (len(split.pixels) // batch_size)),
-        split,
-        watched,
+        examples_of(split),
+        examples_of(watched),
         epochs=recipe.epochs,
         batch_size=batch_size,
         seed=seed,
@@ -188,6 +199,7 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
 
 def _continue(run: Run, wanted: Request) -> None:
     begun, asked = run.request().model_dump(), wanted.model_dump()
+    begun["recipe"] = rebuild(begun["recipe"]).model_dump(mode="json")  # fields may have come or gone since
     changed = [name.replace("_", " ") for name in IDENTITY if begun[name] != asked[name]]
     if changed:
         raise RunError(

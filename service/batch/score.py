@@ -15,25 +15,10 @@ from numpy.typing import NDArray
 from service.batch.sources import Item
 from service.errors import OddglyphError, SourceError
 from service.images import Pixels
-from service.published.detector import Detector, Scores
+from service.published.detector import Detector, Row
 from service.published.group import Group
 
-DEFAULT_BATCH_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of one image: its scores, or else `error`; what is not known is None."""
-
-    id: str
-    l_con: float | None = None
-    latent: float | None = None
-    density: float | None = None
-    score: float | None = None
-    p_value: float | None = None
-    is_anomaly: bool | None = None
-    closest: str | None = None
-    error: str | None = None
+BATCH_SIZE = 64  # images decoded and scored together
 
 
 @dataclass
@@ -63,7 +48,7 @@ def score_items(
     alpha: float,
     *,
     invert: bool = False,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[Row]:
     """Yield one row per item, in order; takes `batch_size` items at a time and decodes those in parallel."""
     pending = iter(items)
@@ -112,29 +97,14 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
 def _rows(
     batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, alpha: float
 ) -> Iterator[Row]:
-    size = detector.image_size
-    readable = [image for image in decoded if isinstance(image, np.ndarray)]
-    scores = detector.score(np.array(readable, np.uint8).reshape(-1, size, size))
-    columns = scores.l_con, scores.latent, scores.density, scores.score, scores.p_value, scores.is_anomaly(alpha)
-    figures = zip(*columns, _closest(scores, detector), strict=True)
-    for item, image in zip(batch, decoded, strict=True):
-        if isinstance(image, OddglyphError):
-            yield Row(_printable(item.id), error=_printable(str(image)))
-        else:
-            l_con, latent, density, combined, p_value, is_anomaly, closest = next(figures)
-            parts = _short(l_con), _short(latent), _short(density), _short(combined)
-            yield Row(_printable(item.id), *parts, float(p_value), bool(is_anomaly), closest)
-
-
-def _closest(scores: Scores, detector: Detector | Group) -> list[str | None]:
-    if isinstance(detector, Group):
-        return [detector.class_names[index] for index in scores.closest]
-    return [None] * len(scores.closest)
-
-
-def _short(value: np.float32) -> float:
-    """Return the float that prints with the fewest digits among those that round to `value`."""
-    return float(str(value))
+    size, ids = detector.image_size, [_printable(item.id) for item in batch]
+    readable = {
+        name: image for name, image in zip(range(len(ids)), decoded, strict=True) if isinstance(image, np.ndarray)
+    }
+    scores = detector.score(np.array(list(readable.values()), np.uint8).reshape(-1, size, size))
+    scored = iter(scores.rows((ids[index] for index in readable), alpha))
+    for name, image in zip(ids, decoded, strict=True):
+        yield Row(name, error=_printable(str(image))) if isinstance(image, OddglyphError) else next(scored)
 
 
 def _printable(text: str) -> str:

@@ -7,10 +7,10 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, fields
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +18,36 @@ from pyarrow import parquet
 
 from service import images
 from service.atomic import replacing
-from service.batch.score import Row
 from service.errors import SourceError
 from service.images import Pixels
+from service.published.detector import Row
 
 Format = Literal["csv", "jsonl", "parquet"]
 Name = TypeVar("Name", bound=str)
 ROW_GROUP = 65_536  # rows of Parquet held in memory
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-PARQUET_TYPES = (pa.string(), *[pa.float32()] * 4, pa.float64(), pa.bool_(), pa.string(), pa.string())
-SCHEMA = pa.schema(zip(COLUMNS, PARQUET_TYPES, strict=True))
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "p_values")  # which is a table of its own
+PARQUET_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float32()}
+
+
+def _schema() -> pa.Schema:
+    hints = get_type_hints(Row)
+    types = {
+        name: next(part for part in (*get_args(hints[name]), hints[name]) if part in PARQUET_TYPES) for name in COLUMNS
+    }
+    double = {
+        "p_value": pa.float64()
+    }  # a p-value is a quotient of two counts, the other figures are the model's float32
+    return pa.schema([(name, double.get(name, PARQUET_TYPES[kind])) for name, kind in types.items()])
+
+
+SCHEMA = _schema()
+
+
+def columns_of(row: Row) -> dict[str, Any]:
+    """Return what tables hold of `row`, by the name of the column."""
+    return {name: getattr(row, name) for name in COLUMNS}
 
 
 def choose_format(out: Path | None, name: Format | None) -> Format:
@@ -99,20 +117,20 @@ def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
     plain, careful = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     plain.writerow(COLUMNS)
     for row in rows:
-        values = [json.dumps(value) if isinstance(value, bool) else value for value in astuple(row)]
+        values = [json.dumps(value) if isinstance(value, bool) else value for value in columns_of(row).values()]
         has_return = any(isinstance(value, str) and "\r" in value for value in values)  # csv quotes only line feeds
         (careful if has_return else plain).writerow(values)
 
 
 def _write_jsonl(rows: Iterable[Row], file: BinaryIO) -> None:
-    file.writelines(json.dumps(asdict(row), allow_nan=False).encode() + b"\n" for row in rows)
+    file.writelines(json.dumps(columns_of(row), allow_nan=False).encode() + b"\n" for row in rows)
 
 
 def _write_parquet(rows: Iterable[Row], file: BinaryIO) -> None:
     pending = iter(rows)
     with parquet.ParquetWriter(file, SCHEMA) as writer:
         while group := list(islice(pending, ROW_GROUP)):
-            writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], SCHEMA))
+            writer.write_table(pa.Table.from_pylist([columns_of(row) for row in group], SCHEMA))
 
 
 def _write_png(pixels: Pixels, file: BinaryIO) -> None:

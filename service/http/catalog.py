@@ -1,111 +1,47 @@
 """The models that are served: all verified and loaded at start-up, then found by name."""
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from service.errors import ArtifactError, UnknownModelError
 from service.http.queues import Batcher, Turnstile
+from service.http.schemas import ModelDetails
 from service.images import Pixels
-from service.published import artifact, defaults, group
+from service.published import artifact, defaults
+from service.published.artifact import Artifact
 from service.published.detector import Detector, Scores
 from service.published.generator import Generator
-from service.published.group import Group
-from service.published.manifest import Manifest, Metric
+from service.published.group import Group, of
 from service.published.onnx_model import Device
 
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector, or a group of them, with the queues in front of it."""
+    """A detector, or a group of them, with the queues in front of it, and what GET /models/{name} says of it."""
 
-    class_names: ClassVar[tuple[str, ...]] = ()  # none can be asked for
-    kind: ClassVar[Literal["detector"]] = "detector"
     detector: Detector | Group
-    metrics: list[Metric]
+    details: ModelDetails
     score: Batcher[Scores]
     compare: Batcher[Pixels]  # each image beside its reconstruction and its heat map, [N, 3, H, W]
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """The manifest of the published model; a group has none."""
-        return None if isinstance(self.detector, Group) else self.detector.manifest
-
-    @property
-    def name(self) -> str:
-        """The name of the published model, or of the group."""
-        return self.detector.name
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the square images."""
-        return self.detector.image_size
-
-    @property
-    def calibration_size(self) -> int:
-        """Number of held-out normal images behind the p-values, the least of a group's."""
-        return self.detector.calibration_size
-
-    @property
-    def normal_classes(self) -> tuple[str, ...]:
-        """What the detector was taught is normal."""
-        return self.detector.class_names if isinstance(self.detector, Group) else self.detector.manifest.normal_classes
-
-    @property
-    def summary(self) -> str:
-        """What the detector does, in one line."""
-        if isinstance(self.detector, Group):
-            return f"which of {', '.join(self.normal_classes)}, if any, an image looks like"
-        return self.detector.manifest.summary
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The names of the detectors in a group."""
-        group = self.detector.detectors if isinstance(self.detector, Group) else ()
-        return tuple(member.name for member in group)
 
 
 @dataclass(frozen=True)
 class ServedGenerator:
-    """A generator with the turnstile in front of it."""
+    """A generator with the turnstile in front of it, and what GET /models/{name} says of it."""
 
-    kind: ClassVar[Literal["generator"]] = "generator"
-    calibration_size: ClassVar[None] = None
-    normal_classes: ClassVar[tuple[str, ...]] = ()
-    members: ClassVar[tuple[str, ...]] = ()
     generator: Generator
-    metrics: list[Metric]
+    details: ModelDetails
     turnstile: Turnstile
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest of the published model."""
-        return self.generator.manifest
-
-    @property
-    def name(self) -> str:
-        """The name of the published model."""
-        return self.manifest.name
-
-    @property
-    def summary(self) -> str:
-        """What the generator does, in one line."""
-        return self.manifest.summary
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the square images."""
-        return self.manifest.image_size
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes that can be asked for."""
-        return self.generator.class_names
 
 
 Served = TypeVar("Served")
+KINDS: tuple[Literal["detector"], Literal["generator"]] = ("detector", "generator")
+
+log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -120,31 +56,30 @@ class Catalog:
         if not artifacts:
             raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
         scoring, sampling = ThreadPoolExecutor(1, "score"), ThreadPoolExecutor(1, "sample")
-        detectors = [
-            Detector(published, device, threads) for published in artifacts if published.manifest.kind == "detector"
-        ]
-        metrics = {published.manifest.name: published.metrics() for published in artifacts}
-        known: dict[str, Detector | Group] = {each.name: each for each in detectors}
-        for each in group.of(detectors):
-            known.setdefault(each.name, each)
-        self.detectors = {name: _serve_detector(each, metrics.get(name, []), scoring) for name, each in known.items()}
-        self.generators = {
-            published.manifest.name: ServedGenerator(
-                Generator(published, device, threads), published.metrics(), Turnstile(sampling)
-            )
-            for published in artifacts
-            if published.manifest.kind == "generator"
-        }
+        manifests = [each.manifest for each in artifacts]
+        self._defaults = {kind: defaults.model_name(kind, manifests) for kind in KINDS}
+        self.detectors: dict[str, ServedDetector] = {}
+        self.generators: dict[str, ServedGenerator] = {}
+        for each in artifacts:
+            name, kind = each.manifest.name, each.manifest.kind
+            if kind == "detector":
+                self.detectors[name] = _serve(Detector(each, device, threads), self._details(each), scoring)
+            elif kind == "generator":
+                generator = Generator(each, device, threads)
+                self.generators[name] = ServedGenerator(generator, self._details(each), Turnstile(sampling))
+        single = [served.detector for served in self.detectors.values() if isinstance(served.detector, Detector)]
+        for group in of(single):
+            self.detectors.setdefault(group.name, _serve(group, _group_details(group), scoring))
+        used = ", ".join(sorted({detector.provider for detector in single})) or "none"
+        log.info("serving %d models of %s; detectors run on %s", len(self.models), models_dir, used)
 
     def detector(self, name: str | None) -> ServedDetector:
         """Return the detector called `name`, or the default one; UnknownModelError if there is none."""
-        manifests = [served.manifest for served in self.detectors.values() if served.manifest is not None]
-        return _named(self.detectors, name or defaults.model_name("detector", manifests), "detector")
+        return _named(self.detectors, name or self._defaults["detector"], "detector")
 
     def generator(self, name: str | None) -> ServedGenerator:
         """Return the generator called `name`, or the default one; UnknownModelError if there is none."""
-        manifests = [served.manifest for served in self.generators.values()]
-        return _named(self.generators, name or defaults.model_name("generator", manifests), "generator")
+        return _named(self.generators, name or self._defaults["generator"], "generator")
 
     def model(self, name: str) -> ServedDetector | ServedGenerator:
         """Return the model called `name`, of whatever kind; UnknownModelError if there is none."""
@@ -155,9 +90,44 @@ class Catalog:
         """All models by name, detectors first."""
         return {**self.detectors, **self.generators}
 
+    def _details(self, published: Artifact) -> ModelDetails:
+        manifest = published.manifest
+        is_detector = manifest.kind == "detector"
+        return ModelDetails(
+            name=manifest.name,
+            kind="detector" if is_detector else "generator",
+            summary=manifest.summary,
+            image_size=manifest.image_size,
+            is_default=manifest.name in self._defaults.values(),
+            normal_classes=list(manifest.normal_classes),
+            members=[],
+            class_names=list(manifest.class_names) if manifest.takes_labels else [],
+            calibration_size=len(published.calibration()) if is_detector else None,
+            metrics=published.metrics(),
+            recipe=manifest.recipe,
+            provenance=manifest.provenance,
+        )
 
-def _serve_detector(detector: Detector | Group, metrics: list[Metric], executor: ThreadPoolExecutor) -> ServedDetector:
-    return ServedDetector(detector, metrics, Batcher(detector.score, executor), Batcher(detector.compare, executor))
+
+def _group_details(group: Group) -> ModelDetails:
+    return ModelDetails(
+        name=group.name,
+        kind="detector",
+        summary=f"which of {', '.join(group.class_names)}, if any, an image looks like",
+        image_size=group.image_size,
+        is_default=False,
+        normal_classes=list(group.class_names),
+        members=[member.name for member in group.detectors],
+        class_names=[],
+        calibration_size=group.calibration_size,
+        metrics=[],
+        recipe=None,
+        provenance=None,
+    )
+
+
+def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPoolExecutor) -> ServedDetector:
+    return ServedDetector(detector, details, Batcher(detector.score, executor), Batcher(detector.compare, executor))
 
 
 def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -71,19 +71,13 @@ def metrics() -> Response:
 @router.get("/models")
 def list_models(catalog: Models) -> schemas.ModelList:
     """Return what is served."""
-    return schemas.ModelList(models=[_summary(catalog, served) for served in catalog.models.values()])
+    return schemas.ModelList(models=[served.details for served in catalog.models.values()])
 
 
 @router.get("/models/{name}")
 def describe_model(catalog: Models, name: str) -> schemas.ModelDetails:
     """Return one model, with its measured quality and its provenance."""
-    served = catalog.model(name)
-    return schemas.ModelDetails(
-        **_summary(catalog, served).model_dump(),
-        metrics=served.metrics,
-        recipe=served.manifest.recipe if served.manifest else None,
-        provenance=served.manifest.provenance if served.manifest else None,
-    )
+    return catalog.model(name).details
 
 
 @router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
@@ -95,7 +89,7 @@ async def score(
     """Return scores of uploaded images; options as form fields or in the query."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
+    decode = partial(uploads.decode, form.images, served.detector.image_size, invert=options.invert)
     return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
 
 
@@ -103,7 +97,7 @@ async def score(
 async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
-    size = served.image_size
+    size = served.detector.image_size
     decode = partial(asyncio.to_thread, uploads.from_lists, body.images, size, invert=body.invert)
     return _score_answer(served, ids, await served.score(len(ids), decode), body.alpha)
 
@@ -126,9 +120,9 @@ async def _compare(
 ) -> _Compared:
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.image_size, invert=options.invert)
+    decode = partial(uploads.decode, form.images, served.detector.image_size, invert=options.invert)
     planes = await served.compare(len(ids), decode)
-    return _Compared(served.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
+    return _Compared(served.details.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
 
 
 Compared = Annotated[_Compared, Depends(_compare)]
@@ -188,48 +182,23 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
 
 
 def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> schemas.ScoreAnswer:
-    odd = scores.is_anomaly(alpha)
-    prometheus.SCORED.labels(served.name).inc(len(ids))
-    prometheus.ANOMALIES.labels(served.name).inc(int(odd.sum()))
-    columns = {
-        "id": ids,
-        **{part: getattr(scores, part).tolist() for part in ("l_con", "latent", "density", "score", "p_value")},
-        "is_anomaly": odd.tolist(),
-    }
-    if served.members:
-        columns["closest"] = [served.normal_classes[index] for index in scores.closest]
-        columns["p_values"] = [dict(zip(served.normal_classes, row, strict=True)) for row in scores.p_values.tolist()]
-    rows = zip(*columns.values(), strict=True)
-    results = [schemas.ScoreResult.model_validate(dict(zip(columns, row, strict=True))) for row in rows]
-    return schemas.ScoreAnswer(model=served.name, alpha=alpha, results=results)
+    name = served.details.name
+    prometheus.SCORED.labels(name).inc(len(ids))
+    prometheus.ANOMALIES.labels(name).inc(int(scores.is_anomaly(alpha).sum()))
+    return schemas.ScoreAnswer(model=name, alpha=alpha, results=scores.rows(ids, alpha))
 
 
 async def _generated(
     served: ServedGenerator, format_: str, pixels: Pixels, classes: list[str | None], columns: int
 ) -> Response | schemas.SampleAnswer:
-    prometheus.GENERATED.labels(served.name).inc(len(pixels))
+    prometheus.GENERATED.labels(served.details.name).inc(len(pixels))
     if format_ == "png":
         return _png(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
     results = [
         schemas.Sample(id=str(k), png=_text(png), class_name=class_name)
         for k, (png, class_name) in enumerate(zip(await _pngs(pixels), classes, strict=True))
     ]
-    return schemas.SampleAnswer(model=served.name, results=results)
-
-
-def _summary(catalog: Catalog, served: ServedDetector | ServedGenerator) -> schemas.ModelSummary:
-    default = catalog.detector if served.kind == "detector" else catalog.generator
-    return schemas.ModelSummary(
-        name=served.name,
-        kind=served.kind,
-        summary=served.summary,
-        image_size=served.image_size,
-        is_default=default(None) is served,
-        normal_classes=list(served.normal_classes),
-        members=list(served.members),
-        class_names=list(served.class_names),
-        calibration_size=served.calibration_size,
-    )
+    return schemas.SampleAnswer(model=served.details.name, results=results)
 
 
 def _wants_png(request: Request, count: int) -> bool:

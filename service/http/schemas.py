@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.limits import MAX_IMAGES, MAX_REQUEST_BYTES, MAX_SAMPLES, MAX_WALK_STEPS
 from service.images import FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
-from service.published.detector import DEFAULT_ALPHA
+from service.published.detector import DEFAULT_ALPHA, Row
 from service.published.generator import MAX_SEED
 from service.published.manifest import Metric, Provenance
 
@@ -72,28 +72,12 @@ class ScoreArrayBody(ScoreOptions):
     ]
 
 
-class ScoreResult(BaseModel):
-    """Scores of one image; higher means more anomalous, except for `p_value`."""
-
-    id: str = Field(description="Name of the uploaded file, or position of the array.")
-    l_con: float = Field(description="Mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range.")
-    latent: float = Field(description="Distance of the codes of image and reconstruction, in standard deviations.")
-    density: float = Field(description="How unlikely the image is among normal ones, in standard deviations.")
-    score: float = Field(description="The combined anomaly score.")
-    p_value: float = Field(description="Share of normal images expected to score at least as high, in (0, 1].")
-    is_anomaly: bool = Field(description="Whether p_value <= alpha.")
-    closest: str | None = Field(
-        None, description="Groups: the class that the image is most like, whose figures the others are."
-    )
-    p_values: dict[str, float] | None = Field(None, description="Groups: the p-value for each class.")
-
-
 class ScoreAnswer(BaseModel):
     """Scores in the order of the images sent."""
 
     model: str
     alpha: float
-    results: list[ScoreResult]
+    results: list[Row]
 
 
 class Picture(BaseModel):

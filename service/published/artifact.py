@@ -96,9 +96,16 @@ def write_golden(folder: Path, inputs: Arrays, outputs: Arrays) -> None:
     np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
 
 
-def write_calibration(folder: Path, scores: Sequence[float] | Floats) -> None:
-    """Write calibration.npz into `folder`: the `scores` [n] of normal images that no part of the model was fitted on."""
-    np.savez_compressed(folder / CALIBRATION, score=np.sort(np.asarray(scores, np.float32)))
+def write_calibration(folder: Path, scores: Sequence[float] | Floats, groups: NDArray[np.int64] | None = None) -> None:
+    """Write calibration.npz into `folder`: `scores` [n] of normal images by models that have not seen them.
+
+    `groups` [n], where they are known, say which images belong together.
+    """
+    order = np.argsort(np.asarray(scores, np.float32), kind="stable")
+    arrays: dict[str, NDArray[Any]] = {"score": np.asarray(scores, np.float32)[order]}
+    if groups is not None:
+        arrays["group"] = groups[order]
+    np.savez_compressed(folder / CALIBRATION, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -22,10 +22,6 @@ def model_name(kind: Literal["detector", "generator"], manifests: Iterable[Manif
     Of generators, those that can be asked for a class come first.
     """
     preferred = DETECTOR if kind == "detector" else GENERATOR
-    candidates = sorted((each for each in manifests if each.kind == kind), key=lambda each: not _takes_labels(each))
+    candidates = sorted((each for each in manifests if each.kind == kind), key=lambda each: not each.takes_labels)
     names = [manifest.name for manifest in candidates]
     return preferred if preferred in names or not names else names[0]
-
-
-def _takes_labels(manifest: Manifest) -> bool:
-    return any(tensor.name == "labels" for graph in manifest.graphs.values() for tensor in graph.inputs)

@@ -1,9 +1,12 @@
 """From pixels to anomaly scores, p-values, reconstructions and heat maps, by a published detector."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from service import images
 from service.errors import ArtifactError
@@ -14,14 +17,42 @@ DEFAULT_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
+class Row:
+    """What is known of one image: its scores, or else `error`. What is not known is None.
+
+    These are the columns of every answer, table and file; nothing else lists them.
+    """
+
+    id: Annotated[str, Field(description="Name of the file, or position of the array.")]
+    l_con: Annotated[
+        float | None,
+        Field(description="Mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range."),
+    ] = None
+    latent: Annotated[
+        float | None, Field(description="Distance of the codes of image and reconstruction, in standard deviations.")
+    ] = None
+    density: Annotated[
+        float | None, Field(description="How unlikely the image is among normal ones, in standard deviations.")
+    ] = None
+    score: Annotated[float | None, Field(description="The combined anomaly score; higher is more anomalous.")] = None
+    p_value: Annotated[
+        float | None, Field(description="Share of normal images expected to score at least as high, in (0, 1].")
+    ] = None
+    is_anomaly: Annotated[bool | None, Field(description="Whether p_value <= alpha.")] = None
+    closest: Annotated[
+        str | None, Field(description="Groups: the class that the image is most like, whose figures the others are.")
+    ] = None
+    p_values: Annotated[dict[str, float] | None, Field(description="Groups: the p-value for each class.")] = None
+    error: Annotated[str | None, Field(description="Why the image could not be scored.")] = None
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of N images, each array [N]; higher means more anomalous, except for `p_value`.
 
-    `l_con` is the mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range; `latent` the distance
-    between the code of the image and that of its reconstruction, in standard deviations of normal images; `density` how
-    unlikely the image is among normal ones, in standard deviations, too; `score` the combined anomaly score; `p_value`
-    in (0, 1] the conformal p-value of `score`. `closest` says whose figures these are: the index of the detector, of
-    those asked, that takes the image for most normal; `p_values` [N, detectors] are those of all. A single detector is 0.
+    The names are those of Row. `p_value` in (0, 1] is the conformal p-value of `score`. `closest` says whose figures these
+    are: the index of the detector, of those asked, that takes the image for most normal; `p_values` [N, detectors] are those
+    of all. A single detector is 0. `classes` names what each detector of a group takes for normal.
     """
 
     l_con: Floats
@@ -31,14 +62,41 @@ class Scores:
     p_value: NDArray[np.float64]
     closest: NDArray[np.intp]
     p_values: NDArray[np.float64]
+    classes: tuple[str, ...] = ()
 
     def __getitem__(self, rows: slice) -> "Scores":
         """Return the scores of some of the images."""
-        return Scores(*(getattr(self, field.name)[rows] for field in fields(self)))
+        arrays = {name: getattr(self, name)[rows] for name in ARRAYS}
+        return Scores(**arrays, classes=self.classes)
 
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
         return self.p_value <= alpha
+
+    def rows(self, ids: Iterable[str], alpha: float) -> list[Row]:
+        """Return one row for each image, by its name in `ids`; figures have as many digits as tell them apart."""
+        figures = zip(*(map(_shortest, getattr(self, name)) for name in FIGURES), strict=True)
+        named = zip(ids, figures, self.is_anomaly(alpha).tolist(), strict=True)
+        rows = [
+            Row(name, **dict(zip(FIGURES, values, strict=True)), is_anomaly=is_anomaly)
+            for name, values, is_anomaly in named
+        ]
+        if not self.classes:
+            return rows
+        groups = zip(rows, self.closest, self.p_values.tolist(), strict=True)
+        return [
+            replace(row, closest=self.classes[index], p_values=dict(zip(self.classes, all_, strict=True)))
+            for row, index, all_ in groups
+        ]
+
+
+FIGURES = ("l_con", "latent", "density", "score", "p_value")
+ARRAYS = tuple(field.name for field in fields(Scores) if field.name != "classes")
+
+
+def _shortest(value: np.floating) -> float:
+    """Return the float that prints with the fewest digits among those that round to `value`."""
+    return float(str(value))
 
 
 @dataclass(frozen=True)
@@ -50,7 +108,12 @@ class Examination:
 
 
 class Detector:
-    """A published detector, ready to score; ArtifactError if it does not give its own golden outputs here."""
+    """A published detector, ready to score; ArtifactError if it does not give its own golden outputs here.
+
+    detector = Detector(artifact.load(Path("models/mnist-0")))
+    scores = detector.score(pixels)  # uint8 [N, 32, 32], light glyphs on black
+    scores.p_value, scores.is_anomaly(alpha=0.05)
+    """
 
     def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
         manifest = artifact.manifest

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 
 import numpy as np
 
+from service.errors import ArtifactError
 from service.images import Pixels
-from service.published.detector import Detector, Examination, Scores
+from service.published.detector import ARRAYS, Detector, Examination, Scores
 from service.published.manifest import NAME_PATTERN, Manifest
 
 
@@ -20,6 +20,11 @@ class Group:
     """
 
     def __init__(self, name: str, detectors: Sequence[Detector]) -> None:
+        sizes = {detector.image_size for detector in detectors}
+        if len(sizes) > 1:
+            raise ArtifactError(
+                f"{name}: expected detectors for one image size, got {sorted(sizes)}; publish them alike"
+            )
         self.name = name
         self.detectors = tuple(detectors)
 
@@ -54,23 +59,25 @@ class Group:
         closest = np.lexsort((scores, -p_values), axis=1)[:, 0]
         rows = np.arange(len(pixels))
         columns = {
-            field.name: np.stack([getattr(one.scores, field.name) for one in each], axis=1)[rows, closest]
-            for field in fields(Scores)
-            if field.name not in ("closest", "p_values")
+            name: np.stack([getattr(one.scores, name) for one in each], axis=1)[rows, closest]
+            for name in ARRAYS
+            if name not in ("closest", "p_values")
         }
         planes = np.stack([one.planes for one in each], axis=1)[rows, closest]
-        return Examination(Scores(**columns, closest=closest, p_values=p_values), planes)
+        return Examination(Scores(**columns, closest=closest, p_values=p_values, classes=self.class_names), planes)
 
 
 def members(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
     """Return the names of the detectors in each group by its name, all-DATA; a group has two at least.
 
-    A group is of all detectors for one class each of one data set; of several for one class, the first by name.
+    A group is of all detectors for one class each of one data set; of several for one class, the first by name. A detector
+    that was calibrated again, on images of one's own, is in no group.
     """
     groups: dict[str, dict[str, str]] = {}
     for manifest in sorted(manifests, key=lambda manifest: manifest.name):
         name = f"all-{manifest.provenance.data}"
-        if manifest.kind == "detector" and len(manifest.normal_classes) == 1 and re.match(NAME_PATTERN, name):
+        is_own = manifest.kind == "detector" and manifest.calibration is None and len(manifest.normal_classes) == 1
+        if is_own and re.fullmatch(NAME_PATTERN, name):
             groups.setdefault(name, {}).setdefault(manifest.normal_classes[0], manifest.name)
     return {name: list(group.values()) for name, group in sorted(groups.items()) if len(group) > 1}
 

@@ -106,3 +106,8 @@ class Manifest(_Frozen):
     parity: Parity
     calibration: Calibration | None = None
     files: dict[FileName, Sha256]
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a graph takes labels, so that a class can be asked for."""
+        return any(tensor.name == "labels" for graph in self.graphs.values() for tensor in graph.inputs)

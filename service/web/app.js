@@ -74,10 +74,10 @@ function show(result) {
   for (const image of item.querySelectorAll("img")) image.src = `data:image/png;base64,${result[image.dataset.show]}`;
   item.querySelector(".name").textContent = `${result.id} · ${result.model}`;
   item.querySelector(".sentence").textContent = sentence(result);
-  for (const name of ["p_value", "score", "density", "l_con", "latent"]) {
+  for (const [name, value] of Object.entries(result).filter(([, value]) => typeof value === "number")) {
     const pair = document.createElement("div");
     pair.append(Object.assign(document.createElement("dt"), { textContent: name }));
-    pair.append(Object.assign(document.createElement("dd"), { textContent: result[name].toPrecision(3) }));
+    pair.append(Object.assign(document.createElement("dd"), { textContent: value.toPrecision(3) }));
     item.querySelector("dl").append(pair);
   }
   if (result.id === DRAWING) forget(DRAWING);

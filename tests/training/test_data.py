@@ -75,11 +75,39 @@ def test_classes_go_by_name_or_index(tmp_path: Path, digits: dict[str, np.ndarra
 def test_held_out_parts_are_disjoint_complete_and_seeded():
     pixels = np.arange(1000, dtype=np.uint16).view(np.uint8).reshape(1000, 1, 2)  # every image another one
     split, again, other = (data.split_normal(pixels, seed) for seed in (1, 1, 2))
-    parts = (split.fit, split.validation, split.calibration)
-    assert [len(part) for part in parts] == [700, 100, 200]
+    parts = (split.fit, split.validation)
+    assert [len(part) for part in parts] == [900, 100]
     assert len(np.unique(np.concatenate(parts).view(np.uint16))) == 1000
-    assert np.array_equal(split.calibration, again.calibration)
-    assert not np.array_equal(split.calibration, other.calibration)
+    assert np.array_equal(split.validation, again.validation)
+    assert not np.array_equal(split.validation, other.validation)
+    assert not split.is_grouped
+
+
+def test_whole_groups_are_held_out():
+    groups = np.arange(300) // 7
+    split = data.split_normal(np.zeros((300, 2, 2), np.uint8), 0, groups)
+    assert split.is_grouped
+    assert set(groups[split.held_out]).isdisjoint(groups[~split.held_out])
+    assert 15 <= split.held_out.sum() <= 30
+    with pytest.raises(DataError, match="at least 2 among the normal images"):
+        data.split_normal(np.zeros((30, 2, 2), np.uint8), 0, np.zeros(30, np.int64))
+
+
+def test_an_npz_names_the_groups_of_its_training_images(tmp_path: Path):
+    arrays = {"x_train": np.zeros((4, 8, 8), np.uint8), "y_train": np.array(["a", "a", "a", "b"])}
+    np.savez(tmp_path / "writers.npz", **arrays, groups=np.array(["ann", "bob", "ann", "bob"]))
+    train = data.load(str(tmp_path / "writers.npz"), tmp_path, 32).train
+    assert train.groups_of([0]).tolist() == [0, 1, 0]
+    np.savez(tmp_path / "wrong.npz", **arrays, groups=np.array(["ann"]))
+    with pytest.raises(DataError, match="expected groups of 4 images"):
+        data.load(str(tmp_path / "wrong.npz"), tmp_path, 32)
+
+
+def test_the_writers_of_mnist_are_known_and_none_wrote_for_both_splits(data_root: Path):
+    loaded = data.load("mnist", data_root, 32)
+    train, test = (set(split.groups.tolist()) for split in (loaded.train, loaded.test))
+    assert (len(train), len(test)) == (539, 297)
+    assert train.isdisjoint(test)
 
 
 def test_pixels_become_images_between_minus_one_and_one():
@@ -119,7 +147,7 @@ def test_other_wrong_sources_are_refused_in_one_sentence(tmp_path: Path):
 
 
 def test_too_few_normal_images_are_refused():
-    with pytest.raises(DataError, match="at least 50, got 3"):
+    with pytest.raises(DataError, match="at least 20, got 3"):
         data.split_normal(np.zeros((3, 8, 8), np.uint8), 0)
 
 

@@ -27,7 +27,10 @@ def history(run: Path) -> list[dict[str, float]]:
 
 def test_a_run_leaves_all_that_a_person_wants_to_see(finished_run: Path):
     names = {path.name.split(".")[0] for path in finished_run.iterdir()}
-    assert names == {"run", "checkpoint", "metrics", "curves", "reconstructions", "events"}
+    assert names == {
+        *("run", "checkpoint", "metrics", "curves", "reconstructions", "events"),
+        *("density", "density-curves", "fitted"),
+    }
     lines = history(finished_run)
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert lines[-1]["val_l_con"] < 0.5 * lines[0]["val_l_con"]
@@ -84,9 +87,9 @@ def test_another_seed_gives_other_numbers(tmp_path: Path, finished_run: Path, fi
 def test_a_run_is_neither_overwritten_nor_continued_as_another(
     finished_run: Path, fit, options: tuple[str, ...], says: str
 ):
-    before = {path: path.read_bytes() for path in finished_run.iterdir()}
+    before = {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()}
     assert says in sentence(fit(finished_run, *options).exception)
-    assert {path: path.read_bytes() for path in finished_run.iterdir()} == before
+    assert {path: path.read_bytes() for path in finished_run.rglob("*") if path.is_file()} == before
 
 
 def test_nan_stops_the_run_before_it_can_spoil_a_checkpoint(tmp_path: Path, fit):

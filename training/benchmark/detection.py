@@ -19,9 +19,10 @@ from service.published.detector import Detector, conformal_p_values
 from training import data, recipes
 from training.benchmark.baselines import BASELINES, Floats, Score
 from training.data import DataSet, NormalSplit
-from training.density.model import fit_density, to_light
+from training.density.fitting import fit_density
+from training.density.model import to_light
 from training.errors import MetricError
-from training.fit import Job, train
+from training.fit import Job, make_fabric, train
 from training.measure.detection import false_alarm_interval
 from training.publish.detector import publish_detector
 from training.publish.finished import Target, finished
@@ -35,6 +36,7 @@ METHODS = (*DENSITIES, *BASELINES, *RECIPES)
 Protocol = Literal["A", "B"]
 JudgedOn = Literal["test", "train"]
 PRETENDED = 3000
+CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000  # of methods that hold images out
 BATCH = 256
 
 
@@ -117,30 +119,50 @@ def measure(task: Task, data_set: DataSet, root: Path) -> Result:
     """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on."""
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
-    normal = _limited(data.split_normal(_fitted(task, data_set, normal_labels), task.seed), task.limit)
-    calibration, pixels, anomalous = _judged(task, data_set, normal_labels, normal)
+    normal = _limited(_normal(task, data_set, normal_labels), task.limit)
+    pixels, anomalous = _judged_on_test(task, data_set, normal_labels)
+    if task.judged_on == "train":
+        normal, held_out = _set_aside(normal, MAX_CALIBRATION // 2)
+        pixels, anomalous = _judged_on_train(task, data_set, normal_labels, held_out)
     start = time.perf_counter()
-    score = _fit(task, data_set, normal_labels, normal, root)
-    calibrated, scores = np.sort(score(calibration)), score(pixels)
-    return _result(task, scores, calibrated, anomalous, time.perf_counter() - start)
+    score, calibration = _fit(task, data_set, normal_labels, normal, root)
+    return _result(task, score(pixels), np.sort(calibration), anomalous, time.perf_counter() - start)
 
 
-def _judged(
-    task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit
-) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
-    """Return the images to calibrate on, those to judge by, and which of the latter are anomalous."""
-    rng = np.random.default_rng(0)
-    if task.judged_on == "test":
-        order = rng.permutation(len(data_set.test.labels))[: task.limit or None]
-        return normal.calibration, data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], labels)
+def _normal(task: Task, data_set: DataSet, labels: Sequence[int]) -> NormalSplit:
+    """Return the training images of `labels`, and those of others that contaminate them, with their groups."""
+    train = data_set.train
+    groups = np.arange(len(train.labels)) if train.groups is None else train.groups
+    pure, others = (np.flatnonzero(np.isin(train.labels, labels) == wanted) for wanted in (True, False))
+    count = round(len(pure) * task.contamination / (1 - task.contamination))
+    chosen = np.concatenate([pure, np.random.default_rng(task.seed).choice(others, count, replace=False)])
+    return data.split_normal(train.pixels[chosen], task.seed, groups[chosen])
+
+
+def _set_aside(normal: NormalSplit, most: int) -> tuple[NormalSplit, Pixels]:
+    """Return `normal` without CALIBRATION_SHARE of its images, at most about `most`, in whole groups; and those images."""
+    names, counts = np.unique(normal.groups, return_counts=True)
+    order = np.random.default_rng(1).permutation(len(names))
+    wanted = min(most, int(len(normal.pixels) * CALIBRATION_SHARE))
+    whole = names[order[: max(1, int(np.searchsorted(np.cumsum(counts[order]), wanted, side="right")))]]
+    aside = np.isin(normal.groups, whole)
+    return NormalSplit(normal.pixels[~aside], normal.groups[~aside], normal.held_out[~aside]), normal.pixels[aside]
+
+
+def _judged_on_test(task: Task, data_set: DataSet, labels: Sequence[int]) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return test images to judge by, and which are anomalous."""
+    order = np.random.default_rng(0).permutation(len(data_set.test.labels))[: task.limit or None]
+    return data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], labels)
+
+
+def _judged_on_train(
+    task: Task, data_set: DataSet, labels: Sequence[int], held_out: Pixels
+) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return normal images that were set aside and training images of other classes, and which are anomalous."""
     others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
-    pretended = data_set.train.pixels[rng.permutation(others)[: task.limit or PRETENDED]]
-    calibration, held_out = np.array_split(normal.calibration, 2)
-    return (
-        calibration,
-        np.concatenate([held_out, pretended]),
-        np.arange(len(held_out) + len(pretended)) >= len(held_out),
-    )
+    pretended = data_set.train.pixels[np.random.default_rng(0).permutation(others)[: task.limit or PRETENDED]]
+    pixels = np.concatenate([held_out, pretended])
+    return pixels, np.arange(len(pixels)) >= len(held_out)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -186,7 +208,7 @@ def _line(method: str, results: Sequence[Result], names: Sequence[str]) -> list[
 def _result(task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[np.bool_], seconds: float) -> Result:
     p_values = conformal_p_values(scores, calibration)
     false_alarms = float(np.mean(p_values[~anomalous] <= 0.01))
-    low, high = false_alarm_interval(len(calibration), 0.01)
+    low, high = false_alarm_interval(len(calibration), 0.01, int((~anomalous).sum()))
     return Result(
         **asdict(task),
         auroc=float(roc_auc_score(anomalous, scores)),
@@ -199,44 +221,40 @@ def _result(task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[
     )
 
 
-def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit, root: Path) -> Score:
+def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit, root: Path) -> tuple[Score, Floats]:
+    """Return the fitted method's score, and its values for normal images that it was not fitted on."""
     if task.method in DENSITIES:
         return density(normal, DENSITIES[task.method], task.seed)
     if task.method in BASELINES:
-        return BASELINES[task.method](np.concatenate([normal.fit, normal.validation]), task.seed)
+        fitted_on, calibration = _set_aside(normal, MAX_CALIBRATION)
+        score = BASELINES[task.method](fitted_on.pixels, task.seed)
+        return score, score(calibration)
     return _whole(task, [data_set.class_names[label] for label in labels], root)
 
 
-def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> Score:
-    """Return the density part of our detectors, fitted on `normal` alone, without an autoencoder."""
-    fitted = fit_density(normal, recipe, seed)
+def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> tuple[Score, Floats]:
+    """Return the density part of our detectors, fitted on `normal` alone, without an autoencoder, and what calibrates it."""
+    fitted = fit_density(normal, recipe, seed, make_fabric("auto"))
 
     def score(pixels: Pixels) -> Floats:
         with torch.no_grad():
-            parts = [fitted(batch)[0] for batch in to_light(pixels).split(BATCH)]
+            parts = [fitted.density(batch)[0] for batch in to_light(pixels).split(BATCH)]
         return np.asarray(torch.cat(parts).numpy(), np.float64)
 
-    return score
+    return score, np.asarray(fitted.scores.numpy(), np.float64)
 
 
-def _whole(task: Task, classes: Sequence[str], root: Path) -> Score:
+def _whole(task: Task, classes: Sequence[str], root: Path) -> tuple[Score, Floats]:
     """Return the combined score of the recipe that the task's method names, trained, published and run as ONNX."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         job = Job(recipes.resolve(task.method), task.data, root, tuple(classes), seed=task.seed, device="auto")
         artifact = publish_detector(finished(train(job, path / "run")), Target(path / "models", "model"), root)
         detector = Detector(artifact, "cpu")
-    return lambda pixels: np.asarray(detector.score(pixels).score, np.float64)
-
-
-def _fitted(task: Task, data_set: DataSet, labels: Sequence[int]) -> Pixels:
-    """Return the training images of `labels`, and those of others that contaminate them."""
-    pure = data_set.train.of(labels)
-    others = data_set.train.pixels[~np.isin(data_set.train.labels, labels)]
-    count = round(len(pure) * task.contamination / (1 - task.contamination))
-    return np.concatenate([pure, np.random.default_rng(task.seed).choice(others, count, replace=False)])
+    calibration = np.asarray(detector.calibration, np.float64)
+    return lambda pixels: np.asarray(detector.score(pixels).score, np.float64), calibration
 
 
 def _limited(normal: NormalSplit, limit: int) -> NormalSplit:
-    kept = limit or None
-    return NormalSplit(normal.fit[:kept], normal.validation[:kept], normal.calibration[:kept])
+    kept = slice(limit or None)
+    return NormalSplit(normal.pixels[kept], normal.groups[kept], normal.held_out[kept])

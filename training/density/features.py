@@ -1,18 +1,63 @@
-"""Features as fixed layers, without anything learned: which way strokes run and where, and how bright what is."""
+"""Features as a fixed layer, without anything learned: which way strokes run, and where.
+
+Maps of an image are pooled into overlapping cells. What a small deformation of the image would do to the features is
+found from the same maps: to first order it moves them along the displacement (Simard et al., Transformation invariance
+in pattern recognition, 1998), so other weights pool the change of a cell.
+"""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIZE = 32
+from training.data import IMAGE_SIZE
+
 ORIENTATIONS = 12
 CELLS = (4, 8)  # pixels
-FINE = 2  # pixels, a cell of intensities
-DIM = 0.05  # an image with nothing brighter is dark, and not brightened
-FEATURES = sum(ORIENTATIONS * (SIZE // cell) ** 2 for cell in CELLS)
+DIM = 0.05  # an image with less contrast shows nothing
+FEATURES = sum(ORIENTATIONS * (IMAGE_SIZE // cell) ** 2 for cell in CELLS)
 SHARPNESS = 4  # exponent of the cosine, twice a square: how quickly a share falls off with the angle
+BEND = 0.64  # pixels at the edge of the image
+# Displacements are x^a y^b, twice that for squares and products, along either axis: [a, b, factor] for each monomial.
+# Together they shift, stretch, turn, shear, taper and curve.
+MONOMIALS = ((0, 0, 1.0), (1, 0, 1.0), (0, 1, 1.0), (2, 0, 2.0), (1, 1, 2.0), (0, 2, 2.0))
+DEFORMATIONS = 2 * len(MONOMIALS)
+
+
+class Pooling(nn.Module):
+    """Maps [N, O, S, S] to sums over overlapping cells of `cell` pixels, and to their change when the image is deformed.
+
+    A cell sums the map by weights R along each axis. Moved by BEND x^a y^b along x, the map changes by that times its slope,
+    and the sum by (R y^b) map (G^T x^a R^T), G being the central difference: the same products with other weights.
+    """
+
+    lines: Tensor
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        axis = torch.linspace(1 / IMAGE_SIZE - 1, 1 - 1 / IMAGE_SIZE, IMAGE_SIZE)
+        powers = [_triangles(cell) * axis**power for power in range(3)]
+        self.cells = IMAGE_SIZE // cell
+        self.register_buffer("lines", torch.cat([*powers, *(power @ _slope() for power in powers)]))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the sums [N, O * cells^2]."""
+        lines = self.lines[: self.cells]
+        return (lines @ (maps @ lines.T)).flatten(1)
+
+    def deformed(self, maps: Tensor) -> Tensor:
+        """Return the sums, and those after each deformation [N, 1 + DEFORMATIONS, O * cells^2]."""
+        products = self.lines @ (maps @ self.lines.T)  # [N, O, 6 cells, 6 cells]: weights along y, along x
+        still = self._block(products, 0, 0)
+        along_x = [still + BEND * factor * self._block(products, b, 3 + a) for a, b, factor in MONOMIALS]
+        along_y = [still + BEND * factor * self._block(products, 3 + b, a) for a, b, factor in MONOMIALS]
+        return torch.stack([still, *along_x, *along_y], dim=1)
+
+    def _block(self, products: Tensor, row: int, column: int) -> Tensor:
+        rows = slice(row * self.cells, (row + 1) * self.cells)
+        return products[:, :, rows, column * self.cells : (column + 1) * self.cells].flatten(1)
 
 
 class OrientedGradients(nn.Module):
@@ -34,44 +79,36 @@ class OrientedGradients(nn.Module):
         angles = torch.arange(ORIENTATIONS) * (2 * math.pi / ORIENTATIONS)
         self.register_buffer("sobel", torch.stack([sobel, sobel.T]).unsqueeze(1))
         self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], dim=1)[:, :, None, None])
-        for cell in CELLS:
-            self.register_buffer(f"cells_{cell}", _triangles(cell))
+        self.poolings = nn.ModuleList(Pooling(cell) for cell in CELLS)
 
     def forward(self, light: Tensor) -> Tensor:
         """Return the features of each image."""
+        shares = self._shares(light)
+        return torch.cat([self._normalised(pooling(shares)) for pooling in self._poolings()], dim=-1)
+
+    def deformed(self, light: Tensor) -> Tensor:
+        """Return the features of each image, and of the image deformed in twelve ways; a unit vector for each cell size."""
+        shares = self._shares(light)
+        return torch.cat([self._normalised(pooling.deformed(shares)) for pooling in self._poolings()], dim=-1)
+
+    def _poolings(self) -> Sequence[Pooling]:
+        return [pooling for pooling in self.poolings if isinstance(pooling, Pooling)]
+
+    def _shares(self, light: Tensor) -> Tensor:
+        """Return how much gradient there is in each direction [N, ORIENTATIONS, S, S]."""
         gradients = functional.conv2d(light, self.sobel, padding=1)  # [N, 2, S, S]
         # clamped, since the ONNX exporter drops the addition of so small a number
         magnitude = gradients.square().sum(dim=1, keepdim=True).clamp_min(1e-8).sqrt()
-        # magnitude * cosine^4, the cosine being that of the angle between gradient and direction, with few operations
-        scaled = gradients * magnitude ** (1 / SHARPNESS - 1)
-        shares = functional.conv2d(scaled, self.directions).clamp_min(0).square().square()  # [N, orientations, S, S]
-        return torch.cat([self._pool(shares, self.get_buffer(f"cells_{cell}")) for cell in CELLS], dim=1)
+        # magnitude * cosine^4, the cosine being that of the angle between gradient and direction, with few operations;
+        # x^(-3/4) by roots, since powers are slow
+        scaled = gradients / (magnitude.sqrt() * magnitude.sqrt().sqrt())
+        return functional.conv2d(scaled, self.directions).clamp_min(0).square().square()
 
-    def _pool(self, shares: Tensor, cells: Tensor) -> Tensor:
-        bins = (cells @ (shares @ cells.T)).flatten(1).clamp_min(1e-9)  # [N, orientations * (S / cell)^2]
+    def _normalised(self, bins: Tensor) -> Tensor:
+        bins = bins.clamp_min(1e-9)
         for _ in range(self.roots):
             bins = bins.sqrt()
-        return functional.normalize(bins, eps=1e-3)
-
-
-class Intensities(nn.Module):
-    """Light images [N, 1, 32, 32] in [0, 1] to features [N, 256]: their brightness in overlapping cells of 2 pixels.
-
-    The brightest pixel counts as 1. The squared length of the features is the mean square of the brightness.
-    """
-
-    size = (SIZE // FINE) ** 2
-    cells: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("cells", _triangles(FINE))
-
-    def forward(self, light: Tensor) -> Tensor:
-        """Return the features of each image."""
-        brightest = light.amax(dim=(1, 2, 3), keepdim=True).clamp_min(DIM)
-        means = self.cells @ (light / brightest @ self.cells.T)
-        return means.flatten(1) * (FINE / SIZE)
+        return functional.normalize(bins, dim=-1, eps=1e-3)
 
 
 def energy_map(features: Tensor) -> Tensor:
@@ -79,15 +116,23 @@ def energy_map(features: Tensor) -> Tensor:
 
     Of the finest cells, each mixed with its neighbours (1-2-1 along each axis): what is wrong is larger than a cell.
     """
-    cells = SIZE // CELLS[0]
+    cells = IMAGE_SIZE // CELLS[0]
     finest = features[:, : ORIENTATIONS * cells**2].unflatten(1, (ORIENTATIONS, cells, cells))
     energy = finest.square().sum(dim=1, keepdim=True)
     energy = functional.avg_pool2d(functional.avg_pool2d(energy, 2, stride=1, padding=1), 2, stride=1)
-    return functional.interpolate(energy, size=(SIZE, SIZE), mode="bilinear", align_corners=False).squeeze(1)
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    return functional.interpolate(energy, size=size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def _triangles(cell: int) -> Tensor:
     """Return weights [S / cell, S] by which the pixels of a line fall into overlapping cells, each summing to 1."""
-    centres = (torch.arange(SIZE // cell) + 0.5) * cell - 0.5
-    weights = (1 - (torch.arange(SIZE) - centres[:, None]).abs() / cell).clamp_min(0)
+    centres = (torch.arange(IMAGE_SIZE // cell) + 0.5) * cell - 0.5
+    weights = (1 - (torch.arange(IMAGE_SIZE) - centres[:, None]).abs() / cell).clamp_min(0)
     return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _slope() -> Tensor:
+    """Return the central difference G [S, S], with (G f)(i) = (f(i + 1) - f(i - 1)) / 2 and the edges repeated."""
+    identity = torch.eye(IMAGE_SIZE)
+    after, before = torch.cat([identity[1:], identity[-1:]]), torch.cat([identity[:1], identity[:-1]])
+    return (after - before) / 2

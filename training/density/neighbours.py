@@ -1,162 +1,170 @@
-"""How far an image is from the nearest normal ones, where bending it smoothly costs little."""
+"""How far an image is from what its nearest normal images span, where bending it smoothly costs little."""
 
 import math
-from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-SIZE = 32
-CANDIDATES = 64  # by plain distance; the nearest by tangent distance were always among them
-BEND = 0.64  # pixels at the edge of the image
-RIGID = math.inf
-STIFFNESSES = (1e-4, 5e-4, 2.5e-3, 1.25e-2, RIGID)
+from training.density.features import OrientedGradients
+from training.recipes import DensityRecipe
+
 BATCH = 256
+EXCLUDED = 1e9  # a distance that no image has
+TINY = 1e-20
+STEPS = 8  # of conjugate gradients; more change the third digit of AUROC at most
 
 
-class Features(Protocol):
-    """A fixed layer: light images [N, 1, 32, 32] in [0, 1] to features [N, size]."""
+class LocalHull(nn.Module):
+    """Light images to their distance from the hull of the nearest normal ones (after Vincent and Bengio, NIPS 2001).
 
-    size: int
+    The distance is taken between features in the leading principal components. With q the image, p_k its `neighbours`
+    nearest prototypes, m their mean, V the rows p_k - m and T what the deformations of `features.deformed` change in q, it is
 
-    def __call__(self, light: Tensor) -> Tensor:
-        """Return the features of each image."""
-        ...
+        min over a, b of |q - m - V^T a - T^T b|^2 + ridge |a|^2 + stiffness |b|^2:
 
-
-class Deformations(nn.Module):
-    """Light images [N, 1, 32, 32] in [0, 1], each a little deformed in twelve ways.
-
-    The displacements are the monomials 1, x, y, 2 x^2, 2 x y, 2 y^2 of the position, x and y in [-1, 1], once along each
-    axis and BEND px long: together they shift, stretch, turn, shear, taper and curve. To first order, a displaced image
-    is the image plus displacement times slope (Simard et al., Transformation invariance in pattern recognition, 1998).
-    """
-
-    displacements: Tensor
-    slopes: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        axis = torch.linspace(1 / SIZE - 1, 1 - 1 / SIZE, SIZE)
-        y, x = torch.meshgrid(axis, axis, indexing="ij")
-        monomials = torch.stack([torch.ones_like(x), x, y, 2 * x * x, 2 * x * y, 2 * y * y])
-        along = torch.eye(2)[:, None, :, None, None] * monomials[:, None]  # [axes, monomials, 2, S, S]
-        self.register_buffer("displacements", BEND * along.flatten(0, 1))
-        slope = torch.tensor([[0.0, 0.0, 0.0], [-0.5, 0.0, 0.5], [0.0, 0.0, 0.0]])
-        self.register_buffer("slopes", torch.stack([slope, slope.T]).unsqueeze(1))
-
-    def forward(self, light: Tensor) -> Iterator[Tensor]:
-        """Yield `light` deformed in each way, clipped to [0, 1]."""
-        slopes = functional.conv2d(functional.pad(light, (1, 1, 1, 1), mode="replicate"), self.slopes)
-        for displacement in self.displacements:
-            yield (light + (slopes * displacement).sum(dim=1, keepdim=True)).clamp(0, 1)
-
-
-class Neighbours(nn.Module):
-    """Light images to their distance from the nearest normal ones: k-NN density (Loftsgaarden and Quesenberry, 1965).
-
-    The distance is taken between features in the leading principal components, and is one-sided tangent distance (Simard
-    et al., 1998): min over a of |q + T^T a - p|^2 + stiffness |a|^2, where q is the image, p a prototype, and the rows of T
-    are what the Deformations change in q. With the stiffness RIGID, a is 0. The prototypes are fitted images.
+    neighbours may be mixed a little, and the image may be bent a little (tangent distance, Simard et al., 1998). The prototypes are normal images; each belongs to a group, such as its writer.
     """
 
     mean: Tensor
     directions: Tensor
     prototypes: Tensor
 
-    def __init__(self, features: Features, prototypes: int, components: int, neighbours: int) -> None:
+    def __init__(self, features: OrientedGradients, prototypes: int, components: int, recipe: DensityRecipe) -> None:
         super().__init__()
         self.features = features
-        self.neighbours = neighbours
-        self.stiffness = RIGID
-        self.deformations = Deformations()
+        self.neighbours = min(recipe.hull, prototypes)
+        self.ridge, self.stiffness = recipe.ridge, recipe.stiffness
         self.register_buffer("mean", torch.zeros(features.size))
         self.register_buffer("directions", torch.zeros(features.size, components))
         self.register_buffer("prototypes", torch.zeros(prototypes, components))
+        self.register_buffer("groups", torch.zeros(prototypes, dtype=torch.int64), persistent=False)
 
     @torch.no_grad()
-    def fit(self, light: Tensor, generator: torch.Generator) -> None:
-        """Take the principal components of normal images, and as many of them as there are prototypes, at random."""
-        features = torch.cat([self.features(batch) for batch in light.split(BATCH)])
-        self.mean.copy_(features.mean(dim=0))
-        centred = features - self.mean
-        _, directions = torch.linalg.eigh(centred.T @ centred)  # ascending
-        self.directions.copy_(
-            directions[:, -self.directions.shape[1] :].half()
-        )  # files halve what half precision holds
+    def fit(self, light: Tensor, groups: Tensor, more: Tensor, generator: torch.Generator) -> None:
+        """Take the principal components of normal images, and as many of them as there are prototypes, at random.
+
+        `groups` [N] are those of the images `light`; images `more` count for the components only.
+        """
+        features = features_of(self.features, light)
+        self.mean, self.directions = principal_components(
+            torch.cat([features, features_of(self.features, more)]), self.directions.shape[1]
+        )
         chosen = torch.randperm(len(features), generator=generator)[: len(self.prototypes)]
-        self.prototypes.copy_((centred[chosen] @ self.directions).half())
+        self.prototypes.copy_(((features[chosen] - self.mean) @ self.directions).half())  # as files store them
+        self.groups = groups[chosen].to(self.mean.device)
 
     @torch.no_grad()
-    def fit_stiffness(self, normal: Tensor, outliers: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose the stiffness that tells light images `normal` from `outliers` best; return their log distances."""
-        points = [self._points(light) for light in (normal, outliers)]
-        distances = {
-            stiffness: tuple(self._distances(*point, stiffness)[0] for point in points) for stiffness in STIFFNESSES
-        }
-        self.stiffness = max(STIFFNESSES, key=lambda stiffness: separation(*distances[stiffness]))
-        normal_distances, outlier_distances = distances[self.stiffness]
-        return normal_distances, outlier_distances
+    def leave_group_out(self, queries: "Queries") -> Tensor:
+        """Return the log distance of each image [N] from the images of other groups than its own."""
+        return self._batched(self.place(queries.light), queries.groups)
 
     @torch.no_grad()
     def to_nth(self, light: Tensor, n: int) -> Tensor:
         """Return the plain distance of light images to their `n`-th nearest prototype [N]."""
-        parts = (torch.cdist(self._project(batch), self.prototypes) for batch in light.split(BATCH))
-        return torch.cat([part.kthvalue(n, dim=1).values for part in parts])
+        points = self.place(light)[:, 0]
+        return torch.cat([torch.cdist(part, self.prototypes).kthvalue(n, dim=1).values for part in points.split(BATCH)])
 
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log mean square distance to the nearest prototypes [N], and the mean of their features [N, F]."""
-        point = self._project(light)
-        tangents = None if self.stiffness == RIGID else self._tangents(light, point)
-        distances, nearest = self._distances(point, tangents, self.stiffness)
-        return distances, self.prototypes[nearest].mean(dim=1) @ self.directions.T + self.mean
+        """Return the log squared distance [N], and the features of the nearest point of the hull [N, F]."""
+        return self.of(self.features.deformed(light))
 
-    def _project(self, light: Tensor) -> Tensor:
-        projected: Tensor = (self.features(light) - self.mean) @ self.directions
-        return projected
+    def of(self, deformed: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the same for what `features.deformed` returned, without the images of the groups `own` [N], if given."""
+        distance, nearest = self._distance(self._projected(deformed), own)
+        return distance, nearest @ self.directions.T + self.mean
 
-    def _tangents(self, light: Tensor, point: Tensor) -> Tensor:
-        """Return [N, deformations, components]."""
-        return torch.stack([self._project(deformed) - point for deformed in self.deformations(light)], dim=1)
+    @torch.no_grad()
+    def place(self, light: Tensor) -> Tensor:
+        """Return images, and what each deformation changes in them, in the components [N, 1 + DEFORMATIONS, C]."""
+        batches = light.split(BATCH)
+        return torch.cat([self._projected(self.features.deformed(batch.to(self.mean.device))) for batch in batches])
 
-    def _points(self, light: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [
-            (point, self._tangents(batch, point)) for batch in light.split(BATCH) for point in [self._project(batch)]
-        ]
-        points, tangents = zip(*parts, strict=True)
-        return torch.cat(points), torch.cat(tangents)
+    def _projected(self, deformed: Tensor) -> Tensor:
+        points = (deformed - self.mean) @ self.directions
+        return torch.cat([points[:, :1], points[:, 1:] - points[:, :1]], dim=1)
 
-    def _distances(self, point: Tensor, tangents: Tensor | None, stiffness: float) -> tuple[Tensor, Tensor]:
-        """Return the log mean square distance to the nearest prototypes [N], and which these are [N, neighbours]."""
-        products = point @ self.prototypes.T
-        plain = point.square().sum(dim=1, keepdim=True) + self.prototypes.square().sum(dim=1) - 2 * products
-        candidates = plain.topk(min(CANDIDATES, len(self.prototypes)), largest=False).indices
-        gaps = point[:, None] - self.prototypes[candidates]  # [N, candidates, components]
-        squares = gaps.square().sum(dim=2)
-        if tangents is not None and stiffness != RIGID:
-            squares = squares - (gaps @ orthonormal(tangents, stiffness).mT).square().sum(dim=2)
-        nearest, chosen = squares.clamp_min(0).topk(self.neighbours, largest=False)
-        return (nearest.mean(dim=1) + 1e-3).log(), candidates.gather(1, chosen)
+    def _batched(self, points: Tensor, groups: Tensor) -> Tensor:
+        parts = zip(points.split(BATCH), groups.split(BATCH), strict=True)
+        return torch.cat([self._distance(part, own)[0] for part, own in parts])
+
+    def _distance(self, points: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor]:
+        point, tangents = points[:, 0], points[:, 1:]
+        plain = (
+            self.prototypes.square().sum(dim=1) - 2 * point @ self.prototypes.T
+        )  # less |point|^2, which orders nothing
+        if own is not None:
+            plain = plain.masked_fill(own.to(plain.device)[:, None] == self.groups, EXCLUDED)
+        found = plain.topk(self.neighbours, largest=False)
+        nearest = self.prototypes[found.indices]  # [N, K, C]
+        if own is not None:  # too few images are of other groups: repeat the nearest
+            nearest = torch.where(found.values[:, :, None] == EXCLUDED, nearest[:, :1], nearest)
+        middle = nearest.mean(dim=1)
+        mixtures, bends = (nearest - middle[:, None]) / math.sqrt(self.ridge), tangents / math.sqrt(self.stiffness)
+        spans = torch.cat([mixtures, bends], dim=1)
+        weights, square = ridge_regression(spans, point - middle)
+        hull = (weights[:, None, : self.neighbours] @ mixtures).squeeze(1)
+        return (square.clamp_min(0) + 1e-3).log(), middle + hull
 
 
-def orthonormal(rows: Tensor, penalty: float) -> Tensor:
-    """Return W like `rows` T [N, R, C], with |d|^2 - |W d|^2 = min over a of |d - T^T a|^2 + penalty |a|^2 for any d [C].
+class Queries:
+    """Light images [N, 1, S, S] with the group of each [N]."""
 
-    By the modified Gram-Schmidt process on [T, sqrt(penalty) I], of which W is the left part; ONNX knows no Cholesky.
+    def __init__(self, light: Tensor, groups: Tensor) -> None:
+        self.light, self.groups = light, groups
+
+    def __len__(self) -> int:
+        return len(self.light)
+
+    def __getitem__(self, chosen: Tensor | slice) -> "Queries":
+        return Queries(self.light[chosen], self.groups[chosen])
+
+
+def ridge_regression(rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x [N, R] that minimises |target - rows^T x|^2 + |x|^2 for `rows` [N, R, C], `target` [N, C], and the minimum [N].
+
+    By STEPS steps of conjugate gradients with Jacobi's preconditioner (Hestenes and Stiefel, 1952): ONNX knows no Cholesky.
+    Every direction is made conjugate to all before it, not to the last only, or rounding would decide the later ones.
     """
-    images, count, size = rows.shape  # not len(), which an exported graph would hold for constant
-    rest = torch.cat([rows, math.sqrt(penalty) * torch.eye(count).expand(images, count, count)], dim=2)
-    basis = []
-    for _ in range(count):
-        row, rest = functional.normalize(rest[:, :1], dim=2), rest[:, 1:]
-        basis.append(row[:, :, :size])
-        rest = rest - (rest * row).sum(dim=2, keepdim=True) * row
-    return torch.cat(basis, dim=1)
+    gram, rest = rows @ rows.mT, (rows @ target[:, :, None]).squeeze(2)
+    scale = 1 / (rows.square().sum(dim=2) + 1)
+    weights = torch.zeros_like(rest)
+    directions: list[Tensor] = []
+    images: list[Tensor] = []  # of the directions, divided by their power
+    for _ in range(STEPS):
+        direction = rest * scale
+        if directions:
+            overlaps = torch.stack(images, dim=1) @ direction[:, :, None]  # [N, steps, 1]
+            direction = direction - (overlaps.mT @ torch.stack(directions, dim=1)).squeeze(1)
+        image = (gram @ direction[:, :, None]).squeeze(2) + direction
+        power = (direction * image).sum(dim=1, keepdim=True) + TINY
+        step = (direction * rest).sum(dim=1, keepdim=True) / power
+        weights, rest = weights + step * direction, rest - step * image
+        directions.append(direction)
+        images.append(image / power)
+    left = target - (weights[:, None] @ rows).squeeze(1)
+    return weights, left.square().sum(dim=1) + weights.square().sum(dim=1)
+
+
+def principal_components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the mean [F] of `features` [N, F] and their `count` leading components [F, count], the largest first.
+
+    Both are rounded to what half precision holds, as files store them.
+    """
+    mean = features.mean(dim=0).half().float()
+    centred = features - mean
+    _, directions = torch.linalg.eigh(centred.T @ centred)  # ascending
+    return mean, directions[:, -count:].flip(1).half().float()
+
+
+@torch.no_grad()
+def features_of(features: OrientedGradients, light: Tensor) -> Tensor:
+    """Return the features of many images [N, F], on the device of the layer `features`."""
+    device = features.sobel.device
+    return torch.cat([features(batch.to(device)) for batch in light.split(BATCH)])
 
 
 def separation(normal: Tensor, outliers: Tensor) -> float:
-    """Return the probability that one of the scores `outliers` is above one of the scores `normal` (AUROC), in [0, 1]."""
-    ranks = torch.searchsorted(normal.sort().values, outliers)
-    return (ranks / len(normal)).mean().item()
+    """Return the AUROC of scores: how often one of `outliers` is above one of `normal`, ties counting half; in [0, 1]."""
+    ordered = normal.sort().values
+    ranks = torch.searchsorted(ordered, outliers) + torch.searchsorted(ordered, outliers, right=True)
+    return (ranks / (2 * len(normal))).mean().item()

@@ -6,6 +6,7 @@ shape and range. The extents are in half image sides, as the coordinates of `gri
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,21 @@ STROKE_POINTS = 10
 Maker = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def outliers(light: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return one outlier of each image, and its kind [N]: an index into KINDS, all kinds evenly."""
+class Made(NamedTuple):
+    """Outliers `light` [N, 1, S, S], the kind of each [N], an index into KINDS, and the image it was made of [N]."""
+
+    light: Tensor
+    kinds: Tensor
+    sources: Tensor
+
+
+def outliers(light: Tensor, generator: torch.Generator) -> Made:
+    """Return one outlier of each image, all kinds evenly, in random order."""
     order = torch.randperm(len(light), generator=generator)
     parts = light[order].tensor_split(len(KINDS))
     made = [make(part, generator).clamp(0, 1) for make, part in zip(KINDS.values(), parts, strict=True) if len(part)]
     kinds = torch.repeat_interleave(torch.arange(len(KINDS)), torch.tensor([len(part) for part in parts]))
-    return torch.cat(made), kinds
+    return Made(torch.cat(made), kinds, order)
 
 
 def jitter(light: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from service.published.artifact import Floats
@@ -20,7 +20,7 @@ RESAMPLES = 100
 
 @dataclass(frozen=True)
 class Judged:
-    """Scores of a detector on its calibration images and, where there is something to tell apart, on the test split.
+    """Scores of a detector on normal images that its autoencoder was not fitted on and, where there is something to tell apart, on the test split.
 
     `anomalous` [N] says which of the test images are of other classes. Protocol A: trained on the training images of the
     normal classes, tested on the whole test split, normal against rest.
@@ -28,13 +28,13 @@ class Judged:
 
     detector: Detector
     data: str
-    calibration: Scores
+    held_out: Scores
     test: Scores | None
     anomalous: NDArray[np.bool_]
 
     def metrics(self) -> list[Metric]:
         """Return held-out L_con and, if there is a test split, what tells normal from other images there."""
-        held_out = [_mean("l_con", self.calibration.l_con, self.data, "held-out training images, normal")]
+        held_out = [_mean("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
         if self.test is None:
             return held_out
         held_out.append(_mean("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal"))
@@ -43,24 +43,25 @@ class Judged:
 
 
 def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
-    """Return what `detector` makes of the calibration images of `normal` and of the test split of `data_set`."""
+    """Return what `detector` makes of the held-out images of `normal` and of the test split of `data_set`."""
     anomalous = ~np.isin(data_set.test.labels, data_set.indices(detector.manifest.normal_classes))
     tells = bool(anomalous.any() and not anomalous.all())  # else there is no test split, or nothing to tell apart
     test = detector.score(data_set.test.pixels) if tells else None
-    return Judged(detector, data_set.name, detector.score(normal.calibration), test, anomalous)
+    return Judged(detector, data_set.name, detector.score(normal.validation), test, anomalous)
 
 
-def false_alarm_interval(calibration: int, alpha: float, level: float = 0.95) -> tuple[float, float]:
-    """Return the central interval of the false-alarm rate that `calibration` images give at `alpha`.
+def false_alarm_interval(calibration: int, alpha: float, judged: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the central interval of the share of false alarms among `judged` normal images.
 
-    The rate of one calibration set is Beta(k, n + 1 - k) distributed with k = floor(alpha (n + 1)) (Vovk, 2012;
-    Bates et al., arXiv:2104.08279).
+    With `calibration` images the rate at `alpha` is Beta(k, n + 1 - k) distributed, k = floor(alpha (n + 1)) (Vovk, 2012;
+    Bates et al., arXiv:2104.08279), so the count of alarms is beta-binomial. Images count as independent: where they come in
+    groups, such as writers, the true interval is wider.
     """
     k = int(np.floor(alpha * (calibration + 1)))
     if k == 0:
         return 0.0, 0.0
-    low, high = beta.interval(level, k, calibration + 1 - k)
-    return float(low), float(high)
+    low, high = betabinom.interval(level, judged, k, calibration + 1 - k)
+    return float(low) / judged, float(high) / judged
 
 
 def _ranking(scores: Scores, anomalous: NDArray[np.bool_], data: str) -> list[Metric]:
@@ -77,10 +78,8 @@ def _decisions(detector: Detector, scores: Scores, anomalous: NDArray[np.bool_],
     metrics = []
     for alpha in ALPHAS:
         alarms = scores.is_anomaly(alpha)
-        low, high = false_alarm_interval(len(detector.calibration), alpha)
-        rule = (
-            f"conformal p-value <= {alpha}, n = {len(detector.calibration)}, 95 % Beta interval {low:.4f} to {high:.4f}"
-        )
+        low, high = false_alarm_interval(len(detector.calibration), alpha, int((~anomalous).sum()))
+        rule = f"conformal p-value <= {alpha}, n = {len(detector.calibration)}, 95 % beta-binomial interval {low:.4f} to {high:.4f}"
         for name, group in (("false_alarm_rate", ~anomalous), ("detection_rate", anomalous)):
             split = "test, anomalous" if name == "detection_rate" else "test, normal"
             metrics.append(_mean(f"{name}.alpha_{alpha}", alarms[group], data, split, rule))

@@ -4,26 +4,29 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from service import images
 from service.published import artifact
 from service.published.artifact import Artifact
 from service.published.detector import DEFAULT_ALPHA, Detector
 from service.published.manifest import Manifest, Metric
-from service.published.onnx_model import OnnxModel
 from training import plots
 from training.autoencoder.learner import Autoencoder
 from training.data import DataSet, NormalSplit
-from training.density.model import fit_density
+from training.density.fitting import Fitted
+from training.density.model import to_light
+from training.density.outliers import outliers
 from training.errors import PublishError
 from training.export import export, round_to_half
 from training.measure import detection
-from training.publish.detector_graph import DetectorGraph, EncoderGraph, fit_statistics
+from training.publish.detector_graph import DetectorGraph, EncoderGraph, calibration_scores, fit_statistics
 from training.publish.finished import Finished, Target, data_of, published, write_golden
 from training.recipes import AutoencoderRecipe
 
 DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 PICTURED = 16
+PROVEN = 64
 
 
 def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifact:
@@ -41,28 +44,44 @@ def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifac
     return published(done, target, write, partial(_measure, data_set=data_set, normal=normal))
 
 
+def proof_images(normal: images.Pixels) -> images.Pixels:
+    """Return PROVEN images that between them take every branch of the score, in turns of GOLDEN_IMAGES kinds.
+
+    Half are normal; the others are outliers made of them of every kind, noise, and images that show nothing or little.
+    """
+    rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    chosen = normal[rng.permutation(len(normal))[:PROVEN]]
+    made = (outliers(to_light(chosen), generator).light.squeeze(1) * 255).round().to(torch.uint8).numpy()
+    noise = rng.integers(0, 256, chosen.shape, dtype=np.uint8)
+    faint = np.stack([np.full(image.shape, 6 * k % 256, np.uint8) + image // 128 for k, image in enumerate(chosen)])
+    kinds = (chosen, made, chosen[::-1], noise, made[::-1], faint)
+    mixed = np.stack([kinds[k % len(kinds)][k // len(kinds) % len(chosen)] for k in range(PROVEN)])
+    return np.ascontiguousarray(mixed)
+
+
 def _write(path: Path, done: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
     autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
     autoencoder.load_state_dict(done.learner["autoencoder"])
     round_to_half(autoencoder)
-    density = fit_density(normal, recipe.density, done.request.seed)
-    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, density)
+    fitted = Fitted.restored(done.fitted, recipe.density)
+    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, fitted.density)
     fit_statistics(detector, normal.validation)
-    inputs = {"pixels": normal.fit}
+    inputs = {"pixels": proof_images(normal.pixels)}
     exported = {
         "detector": export(detector, inputs, DETECTOR_OUTPUTS, path / "detector.onnx"),
         "encoder": export(EncoderGraph(autoencoder), inputs, ("z",), path / "encoder.onnx"),
     }
     write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
-    model = OnnxModel(path / "detector.onnx", exported["detector"].graph, "cpu")
-    artifact.write_calibration(path, model(pixels=normal.calibration)["score"])
+    chosen = fitted.indices.numpy()
+    scores = calibration_scores(detector, normal.pixels[chosen], fitted.scores).numpy()
+    artifact.write_calibration(path, scores, normal.groups[chosen] if normal.is_grouped else None)
     summary = f"{', '.join(done.request.normal_classes)} of {done.request.data} as normal; {recipe.summary}"
     return done.manifest(path, "detector", summary, exported)
 
 
 def _measure(made: Artifact, data_set: DataSet, normal: NormalSplit) -> list[Metric]:
     detector = Detector(made, "cpu")
-    shown = normal.calibration[:PICTURED]
+    shown = normal.validation[:PICTURED]
     rows = np.concatenate([shown, detector.reconstruct(shown)])
     picture = images.grid(rows, PICTURED).repeat(2, 0).repeat(2, 1)
     (made.path / artifact.SAMPLES).write_bytes(images.encode_png(picture))

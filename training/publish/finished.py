@@ -15,11 +15,11 @@ from training import data, recipes
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Exported, joint_parity, run_torch
-from training.recipes import Recipe
+from training.recipes import AutoencoderRecipe, Recipe
 from training.run import folder
 from training.run.folder import Request, Run
 
-GOLDEN_IMAGES = 8
+GOLDEN_IMAGES = 12
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is done: what it was asked for, its recipe, its learner's state and the seconds that it took."""
+    """A run that is done: what it was asked for, its recipe, its learner's state and the seconds that it took.
+
+    `fitted` is what was fitted after the epochs: a detector's density.
+    """
 
     run: Run
     request: Request
     recipe: Recipe
     learner: dict[str, Any]
     seconds: float
+    fitted: dict[str, Any]
 
     def provenance(self) -> Provenance:
         """Return where the weights come from."""
@@ -78,7 +82,13 @@ def finished(run: Run) -> Finished:
         raise PublishError(
             f"{run.path}: expected {recipe.epochs} finished epochs, got {epochs}; continue it with fit --resume"
         )
-    return Finished(run, request, recipe, checkpoint["learner"], checkpoint["seconds"])
+    seconds, fitted = checkpoint["seconds"], {}
+    if isinstance(recipe, AutoencoderRecipe):
+        fitted, density = run.fitted() or {}, run.density.checkpoint()
+        if not fitted or density is None:
+            raise PublishError(f"{run.path}: expected a density, found none; fit it with fit --resume")
+        seconds += density["seconds"]
+    return Finished(run, request, recipe, checkpoint["learner"], seconds, fitted)
 
 
 def published(
@@ -113,7 +123,7 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
     """
     data_set = data.load(source.data, root, size, invert=source.invert)
     require_sha256(data_set, source.data_sha256)
-    return data_set, data.split_normal(data_set.train.of(data_set.indices(normal_classes)), source.seed)
+    return data_set, data_set.normal(normal_classes, source.seed)
 
 
 def require_sha256(data_set: DataSet, sha256: str) -> None:

@@ -1,7 +1,7 @@
 """The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
 
 import json
-import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from service.atomic import replacing
 from training.errors import RunError
 
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.jsonl"
 REQUEST = "run.json"
+FITTED = "fitted.pt"
+PLACES = {"--data-root", "--models-dir", "--out"}
+TRAINING, DENSITY = "training", "density"  # the phases of a run; only detectors have the second
 
 
 class Request(BaseModel):
@@ -43,9 +44,25 @@ class Request(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that exists."""
+    """A run folder that exists, and one `phase` of the run: each has checkpoints, figures and curves of its own."""
 
     path: Path
+    phase: str = TRAINING
+
+    @property
+    def density(self) -> "Run":
+        """The phase in which a detector's density is fitted."""
+        return Run(self.path, DENSITY)
+
+    @property
+    def curves(self) -> Path:
+        """Where the figures over the epochs are drawn."""
+        return self.path / ("curves.png" if self.phase == TRAINING else f"{self.phase}-curves.png")
+
+    @property
+    def events(self) -> Path:
+        """The folder of TensorBoard events."""
+        return self.path if self.phase == TRAINING else self.path / self.phase
 
     def request(self) -> Request:
         """Return what the run was asked to do; RunError if the folder does not say."""
@@ -58,7 +75,29 @@ class Run:
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint's contents on the CPU, None before the first; RunError if it cannot be read."""
-        path = self.path / CHECKPOINT
+        return self._load("checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt")
+
+    def fitted(self) -> dict[str, Any] | None:
+        """Return what `save_fitted` was given, None before that; RunError if it cannot be read."""
+        return self._load(FITTED)
+
+    def save(self, contents: dict[str, Any]) -> None:
+        """Replace the checkpoint, and the lines of figures by its history, each in one atomic step."""
+        lines = "".join(json.dumps(line) + "\n" for line in contents["history"])
+        with replacing(self.path / ("metrics.jsonl" if self.phase == TRAINING else f"{self.phase}.jsonl")) as path:
+            path.write_text(lines)
+        self._save(contents, "checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt")
+
+    def save_fitted(self, contents: dict[str, Any]) -> None:
+        """Keep what was fitted after the last epoch, beyond a learner's state."""
+        self._save(contents, FITTED)
+
+    def _save(self, contents: dict[str, Any], name: str) -> None:
+        with replacing(self.path / name) as path:
+            torch.save(contents, path)
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
         if not path.exists():
             return None
         try:
@@ -66,13 +105,6 @@ class Run:
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise RunError(f"{path}: expected a checkpoint, got a damaged file ({error}); fit again") from None
         return contents
-
-    def save(self, contents: dict[str, Any]) -> None:
-        """Replace the checkpoint, and metrics.jsonl by its history, each in one atomic step."""
-        with replacing(self.path / METRICS) as path:
-            path.write_text("".join(json.dumps(line) + "\n" for line in contents["history"]))
-        with replacing(self.path / CHECKPOINT) as path:
-            torch.save(contents, path)
 
 
 def create(path: Path, request: Request) -> Run:
@@ -108,8 +140,17 @@ def commit() -> str:
 def command() -> str:
     """Return the command line that started this process, without what differs by machine: where things are."""
     program = Path(sys.argv[0])
-    name = "oddglyph-train" if program.name == "cli.py" else program.name  # python -m training.cli, torchrun
-    return re.sub(r" --(data-root|models-dir|out)[ =]\S+", "", " ".join([name, *sys.argv[1:]]))
+    kept = ["oddglyph-train" if program.name == "cli.py" else program.name]  # python -m training.cli, torchrun
+    arguments = iter(sys.argv[1:])
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if option in PLACES:
+            value = value or next(arguments, "")
+        elif option == "--data" and not value:
+            kept += [option, Path(next(arguments, "")).name]
+        else:
+            kept.append(argument)
+    return shlex.join(kept)
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,10 @@
 """What a person watches while a run goes on: progress bar, TensorBoard events, curves and pictures, checkpoints."""
 
+import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from lightning_fabric import Fabric
 from rich.console import Console
@@ -15,29 +17,19 @@ from training.run.folder import Run
 
 Line = dict[str, float]
 
-
-class Stateful(Protocol):
-    """What the journal needs of a learner: images are float [N, C, H, W] in [-1, 1]."""
-
-    def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """Return by name pictures, each of images [rows, columns, C, H, W], to be made with or without `images`."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that the next step depends on."""
-        ...
+log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Logs and checkpoints of one run; does nothing in processes other than the first.
+    """Logs and checkpoints of one phase of a run; does nothing without a run, or in processes other than the first.
 
-    `history` holds one line of figures per finished epoch, `seconds` the training time of earlier sittings.
+    `history` holds one line of figures per finished epoch, `seconds` the training time of earlier sittings, `steps` how many
+    steps there are in all.
     """
 
-    def __init__(self, run: Run, fabric: Fabric, history: list[Line], seconds: float) -> None:
+    def __init__(self, run: Run | None, fabric: Fabric, history: list[Line], seconds: float, steps: int) -> None:
         self.history = list(history)
-        self._run = run
-        self._writes = fabric.is_global_zero
+        self._run = run if fabric.is_global_zero else None
         self._started = time.monotonic() - seconds
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -45,39 +37,43 @@ class Journal:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not self._writes,
+            disable=self._run is None,
         )
-
-    def begin(self, epochs: int, steps: int) -> None:
-        """Say how many epochs of how many steps the whole run has."""
-        done = len(self.history)
-        self._task = self._progress.add_task("step", total=epochs * steps, completed=done * steps)
-        if self._writes:
-            self._events = SummaryWriter(self._run.path, purge_step=done * steps)
+        done = int(history[-1]["step"]) if history else 0
+        self._task = self._progress.add_task(run.phase if run else "", total=steps, completed=done)
+        self._events = SummaryWriter(self._run.events, purge_step=done) if self._run else None
 
     def advance(self) -> None:
         """Count one step."""
         self._progress.advance(self._task)
 
-    def write(self, line: Line, learner: Stateful, images: Tensor) -> None:
-        """Add an epoch's `line` and make the run resumable from here; `images` are what pictures are made from."""
+    def write(self, line: Line, state: dict[str, Any], pictures: Callable[[], dict[str, Tensor]]) -> None:
+        """Add an epoch's `line` and make the run resumable from here with the learner's `state`; then draw `pictures`.
+
+        What goes wrong in drawing costs a picture, and neither the epoch nor the training.
+        """
         self.history.append(line)
-        figures = {name: value for name, value in line.items() if name not in ("epoch", "step")}
-        name, value = next(iter(figures.items()))
-        self._progress.update(self._task, description=f"{name} {value:.4f}  steps")
-        text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self._progress.console.print(f"epoch {line['epoch']:.0f}  {text}") if self._writes else None
-        if not self._writes:
+        if self._run is None:
             return
-        for name, value in figures.items():
-            self._events.add_scalar(name, value, int(line["step"]))
-        plots.curves(self.history, self._run.path / "curves.png")
-        for name, picture in learner.pictures(images).items():
-            pixels = plots.tile(picture)
-            plots.save(pixels, self._run.path / f"{name}.png")
-            self._events.add_image(name, pixels, int(line["step"]), dataformats="HWC" if pixels.ndim == 3 else "HW")
         seconds = time.monotonic() - self._started
-        self._run.save({"seconds": seconds, "history": self.history, "learner": learner.state_dict()})
+        self._run.save({"seconds": seconds, "history": self.history, "learner": state})
+        figures = {name: value for name, value in line.items() if name not in ("epoch", "step")}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        self._progress.console.print(f"{self._run.phase} epoch {line['epoch']:.0f}  {text}")
+        try:
+            self._draw(self._run, figures, pictures(), int(line["step"]))
+        except Exception:
+            log.warning("run %s: a picture could not be drawn; the checkpoint is kept", self._run.path, exc_info=True)
+
+    def _draw(self, run: Run, figures: Line, pictures: dict[str, Tensor], step: int) -> None:
+        assert self._events is not None
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, step)
+        plots.curves(self.history, run.curves)
+        for name, picture in pictures.items():
+            pixels = plots.tile(picture)
+            plots.save(pixels, run.path / f"{name}.png")
+            self._events.add_image(name, pixels, step, dataformats="HWC" if pixels.ndim == 3 else "HW")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -87,5 +83,5 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-        if self._writes:
+        if self._events is not None:
             self._events.close()

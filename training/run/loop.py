@@ -1,6 +1,7 @@
 """fit(): the one training loop. It logs, checkpoints, resumes and stops on NaN, and knows no model."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -11,68 +12,99 @@ from training.data import Split, to_images
 from training.errors import TrainingError
 from training.parallel import own_part
 from training.run.folder import Run
-from training.run.journal import Journal, Line, Stateful
+from training.run.journal import Journal, Line
 
 
-class Learner(Stateful, Protocol):
-    """What the loop needs of a model: images are float [N, C, H, W] in [-1, 1]."""
+class Learner(Protocol):
+    """What the loop and its journal need of a model. Inputs are images, float [N, C, H, W] in [-1, 1], or features [N, F]."""
 
-    def step(self, images: Tensor, labels: Tensor, /) -> dict[str, Tensor]:
+    def step(self, inputs: Tensor, labels: Tensor, /) -> dict[str, Tensor]:
         """Update on one batch and return its figures, detached and without waiting for the device.
 
         Every figure is a mean over the global batch; one that not every step has may be left out.
         """
         ...
 
-    def validate(self, images: Tensor, labels: Tensor, /) -> dict[str, float]:
-        """Return figures on held-out images; TrainingError if to go on is pointless."""
+    def validate(self, inputs: Tensor, labels: Tensor, /) -> dict[str, float]:
+        """Return figures on held-out inputs; TrainingError if to go on is pointless."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def pictures(self, inputs: Tensor, /) -> dict[str, Tensor]:
+        """Return by name pictures, each of images [rows, columns, C, H, W], to be made with or without `inputs`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Continue from what `state_dict` returned."""
         ...
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a learner is given: `inputs`, pixels uint8 [N, H, W] or [N, H, W, 3] or features [N, F], and `labels` [N]."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, chosen: Tensor) -> "Examples":
+        return Examples(self.inputs[chosen], self.labels[chosen])
+
+    def to(self, device: torch.device) -> "Examples":
+        """Return the same on `device`."""
+        return Examples(self.inputs.to(device), self.labels.to(device))
+
+    def shown(self) -> Tensor:
+        """Return the inputs as a learner sees them: pixels become images."""
+        return to_images(self.inputs) if self.inputs.dtype == torch.uint8 else self.inputs
+
+
+def examples_of(split: Split) -> Examples:
+    """Return the images of `split` as examples."""
+    return Examples(torch.from_numpy(split.pixels), torch.from_numpy(split.labels))
+
+
 def fit(
     learner: Learner,
-    split: Split,
-    held_out: Split,
+    examples: Examples,
+    held_out: Examples,
     *,
     epochs: int,
     batch_size: int,
     seed: int,
-    run: Run,
+    run: Run | None,
     fabric: Fabric,
-) -> list[Line]:
-    """Train `learner` on `split`, watch it on `held_out`, return one line of figures per epoch.
+) -> None:
+    """Train `learner` on `examples` and watch it on `held_out`.
 
-    Both stay on the device. The order of images depends on (seed, epoch) only; an incomplete last batch is left out.
-    After every epoch the run folder holds all that is needed to continue with the same numbers, and a run folder that
-    holds a checkpoint is continued.
+    Both stay on the device. The order of examples depends on (seed, epoch) only; an incomplete last batch is left out.
+    After every epoch `run` holds all that is needed to continue with the same numbers, and a run that holds a checkpoint
+    is continued. Without a `run` nothing is kept or shown.
     """
-    pixels, labels = split.to(fabric.device)
-    watched_pixels, watched_labels = held_out.to(fabric.device)
-    watched = to_images(watched_pixels)
-    steps = len(pixels) // batch_size
-    checkpoint = run.checkpoint() or {"seconds": 0.0, "history": []}
+    examples, held_out = examples.to(fabric.device), held_out.to(fabric.device)
+    watched, steps = held_out.shown(), len(examples) // batch_size
+    checkpoint = (run.checkpoint() if run else None) or {"seconds": 0.0, "history": []}
     if "learner" in checkpoint:
         learner.load_state_dict(checkpoint["learner"])
-    with Journal(run, fabric, checkpoint["history"], checkpoint["seconds"]) as journal:
-        journal.begin(epochs, steps)
+    with Journal(run, fabric, checkpoint["history"], checkpoint["seconds"], epochs * steps) as journal:
         for epoch in range(len(journal.history), epochs):
             figures: dict[str, list[Tensor]] = {}
-            order = _order(len(pixels), seed, epoch)[: steps * batch_size].to(fabric.device)
+            order = _order(len(examples), seed, epoch)[: steps * batch_size].to(fabric.device)
             for batch in order.view(steps, batch_size):
-                part = own_part(batch)
-                for name, value in learner.step(to_images(pixels[part]), labels[part]).items():
+                part = examples[own_part(batch)]
+                for name, value in learner.step(part.shown(), part.labels).items():
                     figures.setdefault(name, []).append(value)
                 journal.advance()
             means = {name: torch.stack(values).mean().item() for name, values in figures.items()}
             _require_finite(means, epoch)
-            held_out_figures = learner.validate(watched, watched_labels)
-            line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **held_out_figures}
-            journal.write(line, learner, watched[:16])
-    return journal.history
+            seen = learner.validate(watched, held_out.labels)
+            line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **means, **seen}
+            journal.write(line, learner.state_dict(), lambda: learner.pictures(watched[:16]))
 
 
 def _order(count: int, seed: int, epoch: int) -> Tensor:

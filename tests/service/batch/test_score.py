@@ -13,11 +13,10 @@ from scipy.stats import false_discovery_control
 
 from service import images
 from service.batch import score
-from service.batch.score import Row
 from service.batch.sources import Item
 from service.errors import SourceError
 from service.published import artifact
-from service.published.detector import Detector
+from service.published.detector import Detector, Row
 
 ALPHA = 0.05
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from service.batch import sinks
-from service.batch.score import Row
 from service.batch.sinks import COLUMNS
 from service.errors import SourceError
+from service.published.detector import Row
 
 FORMATS = ("csv", "jsonl", "parquet")
 SCORED = Row("a.png", 0.03125, 1.5, 0.5, 2.0, 1 / 3, True, "7")

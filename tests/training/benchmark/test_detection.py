@@ -70,7 +70,7 @@ def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Pa
     data_set = data.load(str(digits_npz), tmp_path, 32)
     task = Task("pca", "digits", "A", "low", 0, contamination=0.2)
     normal = data_set.indices(["low"])
-    pure, mixed = data_set.train.of(normal), detection._fitted(task, data_set, normal)
+    pure, mixed = data_set.train.of(normal), detection._normal(task, data_set, normal).pixels
     assert len(pure) / len(mixed) == pytest.approx(0.8, abs=0.01)
     np.testing.assert_array_equal(mixed[: len(pure)], pure)
     others = {image.tobytes() for image in data_set.train.of(data_set.indices(["high"]))}

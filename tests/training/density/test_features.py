@@ -2,7 +2,17 @@ import numpy as np
 import torch
 
 from service import images
-from training.density.features import CELLS, FEATURES, ORIENTATIONS, SIZE, Intensities, OrientedGradients, energy_map
+from training.data import IMAGE_SIZE as SIZE
+from training.density.features import (
+    BEND,
+    CELLS,
+    DEFORMATIONS,
+    FEATURES,
+    ORIENTATIONS,
+    OrientedGradients,
+    Pooling,
+    energy_map,
+)
 from training.density.model import to_light
 
 
@@ -53,8 +63,27 @@ def test_the_energy_map_is_hot_where_images_differ():
     assert 16 <= column < 32
 
 
-def test_intensities_ignore_the_brightness_of_the_whole_and_keep_the_mean_square_of_smooth_images():
-    intensities = Intensities()
-    torch.testing.assert_close(intensities(bar(True)), intensities(bar(True) / 3))
-    assert intensities(torch.ones(1, 1, SIZE, SIZE)).square().sum().item() == 1
-    assert intensities(torch.zeros(1, 1, SIZE, SIZE)).count_nonzero() == 0
+def test_a_blank_image_is_left_alone_by_deformations_and_others_change_a_little(digits: dict[str, np.ndarray]):
+    features = OrientedGradients()
+    blank = features.deformed(torch.zeros(2, 1, SIZE, SIZE))
+    assert blank.shape == (2, 1 + DEFORMATIONS, FEATURES)
+    torch.testing.assert_close(blank, blank[:, :1].expand_as(blank))
+    light = to_light(images.fit(digits["x_test"][:20], SIZE))
+    deformed = features.deformed(light)
+    torch.testing.assert_close(deformed[:, 0], features(light))
+    changes = (deformed[:, 1:] - deformed[:, :1]).norm(dim=2)
+    assert changes.min() > 0.001
+    assert changes.max() < 1
+
+
+def test_the_first_deformation_of_pooled_maps_is_a_shift_along_x_and_the_seventh_along_y():
+    axis = torch.arange(float(SIZE))
+    for first, turned in ((1, False), (7, True)):
+        wave, moved = (((axis + at) * 0.3).sin().expand(1, 1, SIZE, SIZE) for at in (0, BEND))
+        wave, moved = (wave.mT, moved.mT) if turned else (wave, moved)
+        pooling = Pooling(4)
+        still, expected, found = pooling(wave), pooling(moved), pooling.deformed(wave)[:, first]
+        inner = torch.zeros(8, 8, dtype=torch.bool)
+        inner[1:-1, 1:-1] = True  # at the edges the map ends
+        error = (found - expected)[:, inner.flatten()].abs().max()
+        assert error < 0.2 * (still - expected)[:, inner.flatten()].abs().max()

@@ -3,75 +3,86 @@ import pytest
 import torch
 
 from service import images
-from training.density.features import Intensities, OrientedGradients
+from training.data import IMAGE_SIZE
+from training.density.features import OrientedGradients
 from training.density.model import to_light
-from training.density.neighbours import BEND, RIGID, SIZE, Deformations, Neighbours, orthonormal, separation
-from training.density.outliers import outliers
+from training.density.neighbours import LocalHull, Queries, principal_components, ridge_regression, separation
+from training.density.outliers import jitter
+from training.recipes import DensityRecipe
+
+RECIPE = DensityRecipe(hull=16)
 
 
 @pytest.fixture(scope="module")
 def light(digits: dict[str, np.ndarray]) -> torch.Tensor:
-    return to_light(images.fit(digits["x_train"], SIZE))
+    return to_light(images.fit(digits["x_train"], IMAGE_SIZE))
 
 
-def test_the_first_deformation_is_a_shift_by_a_part_of_a_pixel():
-    x = torch.arange(float(SIZE)).expand(1, 1, SIZE, SIZE)
-    wave, moved = ((at * 0.3).sin() / 2 + 0.5 for at in (x, x + BEND))
-    deformed = next(iter(Deformations()(wave)))
-    inner = slice(1, SIZE - 1)
-    assert (deformed - moved)[..., inner].abs().max() < 0.15 * (wave - moved)[..., inner].abs().max()
+def fitted(light: torch.Tensor, groups: torch.Tensor, **changes: object) -> LocalHull:
+    recipe = RECIPE.model_copy(update=changes)
+    hull = LocalHull(OrientedGradients(), len(light), 32, recipe)
+    hull.fit(light, groups, light[:0], torch.Generator().manual_seed(0))
+    return hull
 
 
-def test_deformations_are_twelve_small_and_leave_a_blank_image_alone(light: torch.Tensor):
-    changes = [(deformed - light).abs().mean() for deformed in Deformations()(light)]
-    assert len(changes) == 12
-    assert max(changes) < 0.5 * light.mean()
-    blank = torch.zeros(2, 1, SIZE, SIZE)
-    assert all(torch.equal(deformed, blank) for deformed in Deformations()(blank))
-
-
-def test_orthonormal_rows_leave_what_the_best_combination_of_tangents_leaves():
+def test_ridge_regression_finds_the_minimum():
     rng = torch.Generator().manual_seed(0)
-    tangents = torch.randn(3, 4, 9, generator=rng, dtype=torch.float64)
-    gap, penalty = torch.randn(3, 9, generator=rng, dtype=torch.float64), 0.3
-    left = gap.square().sum(dim=1) - (orthonormal(tangents, penalty) @ gap[:, :, None]).square().sum(dim=(1, 2))
-    gram = tangents @ tangents.mT + penalty * torch.eye(4)
-    best = torch.linalg.solve(gram, tangents @ gap[:, :, None])
-    residual = gap - (tangents.mT @ best).squeeze(2)
-    expected = residual.square().sum(dim=1) + penalty * best.square().sum(dim=(1, 2))
-    torch.testing.assert_close(left, expected, rtol=1e-6, atol=1e-6)
+    rows = torch.randn(3, 4, 9, generator=rng, dtype=torch.float64)
+    target = torch.randn(3, 9, generator=rng, dtype=torch.float64)
+    weights, minimum = ridge_regression(rows, target)
+    gram = rows @ rows.mT + torch.eye(4)
+    best = torch.linalg.solve(gram, rows @ target[:, :, None]).squeeze(2)
+    torch.testing.assert_close(weights, best, rtol=1e-4, atol=1e-6)
+    left = target - (rows.mT @ best[:, :, None]).squeeze(2)
+    torch.testing.assert_close(minimum, left.square().sum(dim=1) + best.square().sum(dim=1), rtol=1e-6, atol=1e-6)
 
 
-def test_rigid_distance_with_all_components_is_the_euclidean_one(light: torch.Tensor):
-    neighbours = Neighbours(Intensities(), 200, 256, 3)
-    neighbours.fit(light[:200], torch.Generator().manual_seed(0))
-    features = Intensities()(light)
-    nearest, chosen = torch.cdist(features[200:240], features[:200]).topk(3, largest=False)
-    distance, mean = neighbours(light[200:240])
-    torch.testing.assert_close(distance, (nearest.square().mean(dim=1) + 1e-3).log(), atol=1e-2, rtol=1e-2)
-    torch.testing.assert_close(mean, features[chosen].mean(dim=1), atol=1e-2, rtol=1e-2)
+def test_an_image_is_nearer_to_itself_than_to_the_images_of_other_groups(light: torch.Tensor):
+    groups = torch.arange(50)
+    hull = fitted(light[:50], groups)
+    with torch.no_grad():
+        itself = hull(light[:50])[0].exp()
+    without = hull.leave_group_out(Queries(light[:50], groups)).exp()
+    assert (itself < without).all()
+    assert itself.median() < 0.8 * without.median()  # not nothing, since leaving the neighbours' mean has its price
 
 
-def test_a_bent_image_is_nearer_if_bending_is_cheap_and_the_distance_falls_with_the_stiffness(light: torch.Tensor):
-    neighbours = Neighbours(OrientedGradients(), 100, 64, 1)
-    neighbours.fit(light[:100], torch.Generator().manual_seed(0))
-    bent = list(Deformations()(light[:100]))[8]
-    distances = []
-    for stiffness in (RIGID, 1e-2, 1e-4):
-        neighbours.stiffness = stiffness
-        distances.append(neighbours(bent)[0].mean())
-    assert distances[0] > distances[1] > distances[2]
+def test_leaving_a_group_out_is_fitting_without_it(light: torch.Tensor):
+    groups = torch.arange(60) // 20  # three groups, of which the first is left out
+    whole, rest = fitted(light[:60], groups), fitted(light[20:60], groups[20:])
+    rest.mean, rest.directions = whole.mean, whole.directions  # the components alone see all
+    rest.prototypes = whole.prototypes[whole.groups != 0]
+    with torch.no_grad():
+        expected = rest(light[:20])[0]
+    torch.testing.assert_close(whole.leave_group_out(Queries(light[:20], groups[:20])), expected, atol=1e-4, rtol=0)
 
 
-def test_the_stiffness_that_separates_best_is_chosen(light: torch.Tensor):
-    neighbours = Neighbours(OrientedGradients(), 300, 64, 3)
-    rng = torch.Generator().manual_seed(0)
-    neighbours.fit(light[:300], rng)
-    odd = outliers(light[300:360], rng)[0]
-    chosen = separation(*neighbours.fit_stiffness(light[300:360], odd))
-    neighbours.stiffness = RIGID
-    assert chosen >= separation(neighbours(light[300:360])[0], neighbours(odd)[0])
+def test_fewer_images_of_other_groups_than_neighbours_are_enough(light: torch.Tensor):
+    groups = torch.tensor([0] * 18 + [1, 1])
+    distances = fitted(light[:20], groups).leave_group_out(Queries(light[:20], groups))
+    assert torch.isfinite(distances).all()
+    assert distances.max() < 5
 
 
-def test_separation_counts_the_pairs_in_order():
+def test_bending_and_mixing_bring_an_image_nearer(light: torch.Tensor):
+    groups = torch.arange(100)
+    bent = Queries(jitter(light[:100], torch.Generator().manual_seed(0)), groups + 1000)
+    rigid, bendable = (fitted(light[:100], groups, stiffness=price).leave_group_out(bent) for price in (1e3, 1e-4))
+    assert (bendable < rigid).float().mean() > 0.95
+    apart, mixed = (fitted(light[:100], groups, ridge=price).leave_group_out(bent) for price in (1e3, 0.2))
+    assert (mixed < apart).float().mean() > 0.95
+
+
+def test_components_are_orthonormal_and_the_largest_come_first():
+    scales = torch.tensor([1.0, 3.0, 2.0])
+    features = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * scales + 5
+    mean, directions = principal_components(features, 2)
+    torch.testing.assert_close(mean, features.mean(dim=0), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(directions.T @ directions, torch.eye(2), rtol=0, atol=1e-2)
+    assert directions[:, 0].abs().argmax() == 1
+    assert directions[:, 1].abs().argmax() == 2
+
+
+def test_separation_counts_the_pairs_in_order_and_ties_half():
     assert separation(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 1.5])) == 0.75
+    assert separation(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 2.0])) == 0.75

@@ -26,7 +26,8 @@ def test_every_kind_changes_every_image_and_keeps_the_range(light: torch.Tensor,
 
 
 def test_all_kinds_come_evenly(light: torch.Tensor):
-    made, kinds = outliers(light, generator())
+    made, kinds, sources = outliers(light, generator())
+    assert sorted(sources.tolist()) == list(range(len(light)))
     assert len(made) == len(light)
     assert torch.bincount(kinds, minlength=len(KINDS)).tolist() == [len(light) // len(KINDS)] * len(KINDS)
 
@@ -36,7 +37,7 @@ def test_the_same_generator_state_gives_the_same_outliers(light: torch.Tensor):
 
 
 def test_fewer_images_than_kinds_are_enough(light: torch.Tensor):
-    made, kinds = outliers(light[:3], generator())
+    made, kinds, _ = outliers(light[:3], generator())
     assert made.shape == (3, 1, 32, 32)
     assert len(set(kinds.tolist())) == 3
 

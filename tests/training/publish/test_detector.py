@@ -54,10 +54,21 @@ def test_the_artifact_holds_what_the_contract_says(published: artifact.Artifact)
     assert max(published.manifest.parity.relative_difference.values()) <= PARITY_TOLERANCE
 
 
-def test_calibration_images_were_held_out_and_their_scores_are_sorted(published: artifact.Artifact):
-    with np.load(published.file("calibration.npz")) as arrays:
-        assert len(arrays["score"]) == 40  # 20 % of 200
-        assert np.all(np.diff(arrays["score"]) >= 0)
+def test_every_normal_image_calibrates_by_models_that_have_not_seen_it(
+    published: artifact.Artifact, digits: dict[str, np.ndarray]
+):
+    calibration = published.calibration()
+    assert len(calibration) == 200
+    low = images.fit(digits["x_train"][digits["y_train"] < 5], 32)
+    assert np.median(Detector(published, "cpu").score(low).score) < np.median(calibration)
+
+
+def test_the_golden_inputs_take_every_branch_of_the_score(published: artifact.Artifact):
+    _, outputs = published.golden()
+    excess = outputs["score"] - outputs["density"]
+    assert (excess == 0).any()
+    assert ((excess > 0) & (excess < 50)).any()
+    assert (excess > 90).any()
 
 
 def test_the_parts_of_the_score_are_standardised_on_held_out_normal_images(published: artifact.Artifact):
@@ -111,7 +122,7 @@ def test_metrics_say_what_they_were_computed_from(published: artifact.Artifact):
     assert auroc.deviation_of == "bootstrap"
     assert 0 < auroc.deviation < 0.1
     assert 0.5 < auroc.value <= 1
-    assert metrics["l_con", "held-out training images, normal"].samples == 40
+    assert metrics["l_con", "held-out training images, normal"].samples == 20
 
 
 def test_evaluate_repeats_the_published_metrics(models: Path, published: artifact.Artifact):
@@ -142,7 +153,7 @@ def test_publishing_again_needs_replace(models: Path, finished_run: Path):
 def test_a_run_is_published_as_soon_as_it_is_finished(fit: Callable[..., Result], models: Path, tmp_path: Path):
     result = fit(tmp_path / "run", "--publish", "at-once", "--models-dir", str(tmp_path / "models"))
     assert result.exit_code == 0, result.output
-    assert Detector(artifact.load(tmp_path / "models" / "at-once"), "cpu").calibration_size == 40
+    assert Detector(artifact.load(tmp_path / "models" / "at-once"), "cpu").calibration_size == 200
     for name, says in {"digits-low": "expected no such artifact yet", "At Once": "expected lower-case words"}.items():
         refused = fit(tmp_path / "other", "--publish", name, "--models-dir", str(models))
         assert says in str(refused.exception)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from service import images
+from service.published.detector import conformal_p_values
+from training.data import NormalSplit, split_normal
+from training.density.fitting import Fitted, Folds, fit_density, without_outliers
+from training.density.model import to_light
+from training.density.neighbours import Queries
+from training.fit import make_fabric
+from training.recipes import DensityRecipe
+
+RECIPE = DensityRecipe(epochs=1, outliers=1, components=16, whitened=32)
+FABRIC = make_fabric("cpu")
+
+
+@pytest.fixture(scope="module")
+def zeros(digits: dict[str, np.ndarray]) -> np.ndarray:
+    return images.fit(digits["x_train"][digits["y_train"] == 0], 32)
+
+
+def scores(fitted: Fitted, pixels: np.ndarray) -> torch.Tensor:
+    with torch.no_grad():
+        result: torch.Tensor = fitted.density(to_light(pixels))[0]
+    return result
+
+
+def test_the_same_seed_gives_the_same_density_and_leaves_the_global_state_alone(zeros: np.ndarray):
+    before = torch.get_rng_state()
+    one, two = (fit_density(split_normal(zeros, 0), RECIPE, 0, FABRIC) for _ in range(2))
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    torch.testing.assert_close(scores(one, zeros), scores(two, zeros), atol=0, rtol=0)
+    torch.testing.assert_close(one.scores, two.scores, atol=0, rtol=0)
+
+
+def test_every_image_calibrates_and_looks_odder_to_models_that_have_not_seen_it(zeros: np.ndarray):
+    fitted = fit_density(split_normal(zeros, 0), RECIPE, 0, FABRIC)
+    assert fitted.indices.tolist() == list(range(len(zeros)))
+    assert fitted.scores.median() > scores(fitted, zeros).median()
+
+
+def test_forty_images_raise_alarms_at_005_and_few_false_ones(zeros: np.ndarray, digits: dict[str, np.ndarray]):
+    fitted = fit_density(split_normal(zeros[:40], 0), DensityRecipe(), 0, FABRIC)
+    calibration = fitted.scores.sort().values.numpy()
+    test = images.fit(digits["x_test"], 32)
+    p_values = conformal_p_values(scores(fitted, test).numpy(), calibration)
+    normal = digits["y_test"] == 0
+    assert np.mean(p_values[~normal] <= 0.05) > 0.8
+    assert np.mean(p_values[normal] <= 0.05) <= 0.15
+
+
+def test_images_of_one_writer_do_not_vouch_for_each_other(zeros: np.ndarray):
+    twice = np.concatenate([zeros, zeros])
+    apart, together = (
+        fit_density(split_normal(twice, 0, groups), RECIPE, 0, FABRIC)
+        for groups in (np.arange(len(twice)), np.tile(np.arange(len(zeros)), 2))
+    )
+    # the mean log distance of an image from those of other groups: apart, each is next to its copy, as no new image is
+    assert together.density.mean[0] > apart.density.mean[0] + 0.2
+
+
+def test_folds_never_split_a_group():
+    groups = torch.tensor([3, 3, 9, 9, 9, 5, 1, 1])
+    folds = Folds(groups, 3, torch.Generator().manual_seed(0))
+    dealt = folds.of(groups)
+    assert all(len(dealt[groups == group].unique()) == 1 for group in groups.unique())
+    assert dealt.unique().tolist() == [0, 1, 2]
+    assert Folds(groups, 9, torch.Generator()).count == 4
+
+
+def test_outliers_among_the_normal_images_are_found_and_not_fitted_on(digits: dict[str, np.ndarray]):
+    zeros, ones = (images.fit(digits["x_train"][digits["y_train"] == digit], 32) for digit in (0, 1))
+    mixed = np.concatenate([zeros[:36], ones[:4]])
+    wary = RECIPE.model_copy(update={"contamination": 0.1})
+    kept = without_outliers(Queries(to_light(mixed), torch.arange(40)), wary)
+    assert kept[:36].all()
+    assert not kept[36:].any()
+    contaminated = NormalSplit(mixed, np.arange(40), np.arange(40) % 10 == 0)
+    gaps = {
+        recipe.contamination: scores(fitted, ones[5:]).median() - scores(fitted, zeros).median()
+        for recipe in (RECIPE, wary)
+        for fitted in [fit_density(contaminated, recipe, 0, FABRIC)]
+    }
+    assert gaps[0.1] > gaps[0.0] + 0.5

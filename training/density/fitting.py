@@ -1,0 +1,177 @@
+"""The fitting of a density, at the end of `fit`: neighbours, choices, outlier classifiers, and scores that calibrate."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from training.data import NormalSplit
+from training.density.features import FEATURES, OrientedGradients, energy_map
+from training.density.learner import OutlierLearner
+from training.density.model import CLASSES, Density, OutlierClassifier, restored, to_light
+from training.density.neighbours import BATCH, LocalHull, Queries, features_of, principal_components, separation
+from training.density.outliers import jitter, outliers
+from training.recipes import DensityRecipe
+from training.run.folder import Run
+from training.run.loop import Examples, fit
+
+CHOICE_IMAGES = 1000  # normal images by which the number of roots is chosen
+CHOICE_OUTLIERS = 2  # for each of them
+ROOTS = (1, 2)
+MIN_JITTERED, MIN_OUTLIERS, MIN_STEPS = 600, 2000, 600  # few images are shown more often
+WATCHED = 1000  # examples that a person sees the training's progress on
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A density, and its value [n] for normal images by models that have not seen the image's group.
+
+    `indices` [n] say which images these are, of those that it was fitted on.
+    """
+
+    density: Density
+    scores: Tensor
+    indices: Tensor
+
+    def saved(self) -> dict[str, Any]:
+        """Return all that `restored` needs."""
+        return {"density": self.density.saved(), "scores": self.scores, "indices": self.indices}
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any], recipe: DensityRecipe) -> Self:
+        """Return what `saved`, of the method of that name, was made from."""
+        return cls(restored(saved["density"], recipe), saved["scores"], saved["indices"])
+
+
+def fit_density(
+    normal: NormalSplit, recipe: DensityRecipe, seed: int, fabric: Fabric, run: Run | None = None
+) -> Fitted:
+    """Return the density of the images `normal`; the same `seed`, the same density.
+
+    Every image is fitted, and every image calibrates: its own group is left out where its distance is taken, and the
+    classifier that judges it was trained without its fold (leave-one-group-out and cross-conformal prediction; Vovk, 2015).
+    The principal components alone have seen all images. `run` keeps checkpoints and figures, and is continued.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    indices = torch.randperm(len(normal.pixels), generator=generator)[: recipe.max_images].sort().values
+    every = Queries(to_light(normal.pixels[indices.numpy()]), torch.from_numpy(normal.groups)[indices])
+    kept = every[without_outliers(every, recipe)] if recipe.contamination else every
+    hull = _fit_hull(kept, recipe, generator, fabric.device)
+    classifier, odds = _fit_classifier(every, kept, hull, recipe, seed, generator, fabric, run)
+    density = Density(hull, classifier).to(fabric.device)
+    density.weights[1] = recipe.classifier_weight
+    parts = torch.stack([hull.leave_group_out(every), odds], dim=1)
+    density.mean.copy_(parts.mean(dim=0))
+    density.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
+    density.usual_energy.copy_(_usual_energy(hull, kept))
+    return Fitted(density.cpu().eval(), density.combined(parts.cpu()), indices)
+
+
+def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
+    """Return which of the images [n] are most likely normal, all but the fraction `recipe.contamination`.
+
+    Those go that are farthest from their k-th nearest image by oriented gradients, k being as many images: if no more are
+    outliers, none has k of its kind around it.
+    """
+    hull = LocalHull(OrientedGradients(), len(every), min(recipe.components, len(every)), recipe)
+    hull.fit(every.light, every.groups, every.light[:0], torch.Generator())
+    k = 1 + int(recipe.contamination * len(every))
+    distances = hull.to_nth(every.light, min(k + 1, len(every)))  # the nearest is the image itself
+    return distances <= distances.quantile(1 - recipe.contamination)
+
+
+def _fit_hull(kept: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device) -> LocalHull:
+    """Return the hull whose features, with one root or two, tell normal images from outliers made of them best."""
+    more = torch.cat([jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))])[:MIN_JITTERED]
+    chosen = kept[torch.randperm(len(kept), generator=generator)[:CHOICE_IMAGES]]
+    made = [outliers(chosen.light, generator) for _ in range(_rounds(CHOICE_IMAGES, len(chosen), CHOICE_OUTLIERS))]
+    odd = Queries(torch.cat([m.light for m in made]), torch.cat([chosen.groups[m.sources] for m in made]))
+    told = {}
+    for roots in ROOTS:
+        components, prototypes = min(recipe.components, len(kept) + len(more) - 1), min(recipe.prototypes, len(kept))
+        hull = LocalHull(OrientedGradients(roots), prototypes, components, recipe).to(device)
+        hull.fit(kept.light, kept.groups, more, generator)
+        told[separation(hull.leave_group_out(chosen), hull.leave_group_out(odd))] = hull
+    return told[max(told)]
+
+
+def _fit_classifier(
+    every: Queries,
+    kept: Queries,
+    hull: LocalHull,
+    recipe: DensityRecipe,
+    seed: int,
+    generator: torch.Generator,
+    fabric: Fabric,
+    run: Run | None,
+) -> tuple[OutlierClassifier, Tensor]:
+    """Return the classifier of made outliers, and the log odds of `every` image by one that has not seen its fold."""
+    folds = Folds(every.groups, recipe.folds, generator)
+    shown, classes = _examples(kept, recipe, generator)
+    features = features_of(hull.features, shown.light)
+    classifier = _whitening(features[classes == 0], recipe).to(fabric.device)
+    examples = Examples(classifier.whiten(features), classes + CLASSES * folds.of(shown.groups))
+    watched = examples[torch.randperm(len(examples), generator=generator)[:WATCHED]]
+    steps = max(1, len(examples) // recipe.batch_size)
+    epochs = max(recipe.epochs, -(-MIN_STEPS // steps))
+    balance = float((classes > 0).sum() / (classes == 0).sum())
+    whitened = classifier.whitening.shape[1]
+    learner = OutlierLearner(recipe, fabric, epochs * steps, seed, whitened, folds.count, balance)
+    batch_size = min(recipe.batch_size, len(examples))
+    fit(learner, examples, watched, epochs=epochs, batch_size=batch_size, seed=seed, run=run, fabric=fabric)
+    learner.finish(classifier)
+    judged = classifier.whiten(features_of(hull.features, every.light))
+    return classifier, learner.out_of_fold(judged, folds.of(every.groups))
+
+
+class Folds:
+    """Groups dealt into at most `count` folds at random, whole groups each."""
+
+    def __init__(self, groups: Tensor, count: int, generator: torch.Generator) -> None:
+        self._ids = groups.unique()
+        self.count = min(count, len(self._ids))
+        self._folds = torch.randperm(len(self._ids), generator=generator) % self.count
+
+    def of(self, groups: Tensor) -> Tensor:
+        """Return the fold of each group [N]."""
+        return self._folds[torch.searchsorted(self._ids, groups)]
+
+
+def _examples(kept: Queries, recipe: DensityRecipe, generator: torch.Generator) -> tuple[Queries, Tensor]:
+    """Return normal images, jittered ones and outliers made of them, and the class of each: 0, or 1 + the outlier's kind."""
+    jittered = [jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))]
+    made = [outliers(kept.light, generator) for _ in range(_rounds(MIN_OUTLIERS, len(kept), recipe.outliers))]
+    light = torch.cat([kept.light, *jittered, *(one.light for one in made)])
+    groups = torch.cat([kept.groups.repeat(1 + len(jittered)), *(kept.groups[one.sources] for one in made)])
+    classes = torch.cat([torch.zeros(len(kept) * (1 + len(jittered)), dtype=torch.int64), *(1 + m.kinds for m in made)])
+    return Queries(light, groups), classes
+
+
+def _whitening(normal: Tensor, recipe: DensityRecipe) -> OutlierClassifier:
+    """Return a classifier, not yet trained, that whitens by the features `normal` [N, FEATURES]."""
+    mean, directions = principal_components(normal, min(recipe.whitened, len(normal) - 1, FEATURES))
+    deviation = ((normal - mean) @ directions).std(dim=0)
+    with torch.random.fork_rng(devices=()):  # its first weights are never used
+        classifier = OutlierClassifier(directions.shape[1], recipe.hidden)
+    classifier.mean = mean
+    classifier.whitening = (directions / deviation.clamp_min(1e-3)).half().float()
+    return classifier
+
+
+@torch.no_grad()
+def _usual_energy(hull: LocalHull, kept: Queries) -> Tensor:
+    """Return the energy that all but 1 % of normal images stay below anywhere; each image's own group is left out."""
+    chosen = kept[:CHOICE_IMAGES]
+    energies = []
+    for light, own in zip(chosen.light.split(BATCH), chosen.groups.split(BATCH), strict=True):
+        deformed = hull.features.deformed(light.to(hull.mean.device))
+        nearest = hull.of(deformed, own)[1]
+        energies.append(energy_map(deformed[:, 0] - nearest).amax(dim=(1, 2)))
+    return torch.cat(energies).quantile(0.99)
+
+
+def _rounds(wanted: int, images: int, least: int = 1) -> int:
+    """Return how often to go through `images` so that there are `wanted` in all, but `least` times."""
+    return max(least, -(-wanted // images))
