@@ -19,7 +19,7 @@ from training import data, parallel, recipes
 from training import suite as suites
 from training.benchmark import cli
 from training.errors import RecipeError
-from training.fit import Device, Job, train
+from training.fit import Job, train
 from training.measure import detection as evaluation
 from training.measure import generation as judging
 from training.measure import networks
@@ -30,6 +30,7 @@ from training.publish.finished import Target, data_of, finished
 from training.publish.generator import publish_generator
 from training.report import page as reporting
 from training.run import folder
+from training.switches import Device
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(cli.app, name="benchmark")

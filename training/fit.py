@@ -5,7 +5,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,8 +21,8 @@ from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Rec
 from training.run import folder
 from training.run.folder import Request, Run
 from training.run.loop import Learner, examples_of, fit
+from training.switches import Device
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 MIN_BATCH = 8  # batch norm needs a few images
 IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
 

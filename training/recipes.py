@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.gan.networks import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
-from training.gan.objectives import ObjectiveName
+from training.switches import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm, ObjectiveName
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -13,11 +13,12 @@ from service.errors import OddglyphError
 from service.published.artifact import MANIFEST
 from training import recipes
 from training.errors import RecipeError, TrainingError
-from training.fit import Device, Job, train
+from training.fit import Job, train
 from training.publish.finished import Target, finished
 from training.publish.generator import Measure, publish_generator
 from training.recipes import GanRecipe
 from training.run.folder import REQUEST
+from training.switches import Device
 
 SUITES = {"q1": tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, GanRecipe))}
 

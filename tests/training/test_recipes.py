@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from training import recipes
@@ -46,3 +49,9 @@ def test_the_plain_autoencoder_has_the_contextual_loss_only():
 def test_nonsense_is_refused_by_name(name: str, changes: list[str], says: str):
     with pytest.raises(RecipeError, match=says):
         recipes.resolve(name, changes)
+
+
+def test_the_table_of_recipes_is_read_without_torch_and_numpy():
+    code = "import sys, training.recipes; print({'torch', 'numpy'} & {name.split('.')[0] for name in sys.modules})"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "set()\n"

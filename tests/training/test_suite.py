@@ -9,8 +9,8 @@ from service.published.generator import Generator
 from service.published.manifest import Metric
 from training import suite
 from training.errors import RecipeError, TrainingError
-from training.fit import Device
 from training.suite import Suite
+from training.switches import Device
 
 SAMPLE = Path(__file__).parents[1] / "data" / "cifar10-sample.npz"
 CPU: Device = "cpu"

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +9,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
 from training.autoencoder.networks import BatchNorm2d, initialise
-
-Activation = Literal["relu", "lrelu", "tanh"]
-Blocks = Literal["plain", "residual"]
-Conditioning = Literal["none", "embedding", "projection"]
-GeneratorNorm = Literal["none", "batch", "conditional-batch"]
-DiscriminatorNorm = Literal["none", "batch", "batch-all"]
+from training.switches import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
 
 SIDE, CHANNELS = 32, 3
 LABEL_CODE_SIZE = 10

@@ -1,13 +1,14 @@
 """The GANs' objectives as small objects, each with its paper; logits are [N, 1] and high for real images."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
-ObjectiveName = Literal["bce", "hinge", "wgan-gp", "relativistic"]
+from training.switches import ObjectiveName
+
 Critic = Callable[[Tensor], Tensor]
 Uniform = Callable[..., Tensor]
 

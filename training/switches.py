@@ -1,0 +1,11 @@
+"""The words that recipes and options are written in; free of torch, so that a list of recipes is printed at once."""
+
+from typing import Literal
+
+Activation = Literal["relu", "lrelu", "tanh"]
+Blocks = Literal["plain", "residual"]
+Conditioning = Literal["none", "embedding", "projection"]
+GeneratorNorm = Literal["none", "batch", "conditional-batch"]
+DiscriminatorNorm = Literal["none", "batch", "batch-all"]
+ObjectiveName = Literal["bce", "hinge", "wgan-gp", "relativistic"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
