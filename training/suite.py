@@ -16,11 +16,10 @@ from training.errors import RecipeError, TrainingError
 from training.fit import Job, train
 from training.publish.finished import Target, finished
 from training.publish.generator import Measure, publish_generator
-from training.recipes import GanRecipe
 from training.run.folder import REQUEST
 from training.switches import Device
 
-SUITES = {"q1": tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, GanRecipe))}
+SUITES = {"q1": recipes.Q1}
 
 console = Console(stderr=True)
 

@@ -1,6 +1,9 @@
 """The words that recipes and options are written in; free of torch, so that a list of recipes is printed at once."""
 
-from typing import Literal
+from typing import Final, Literal
+
+IMAGE_SIZE: Final = 32
+"""Pixels a side of every image that a network is trained on."""
 
 Activation = Literal["relu", "lrelu", "tanh"]
 Blocks = Literal["plain", "residual"]

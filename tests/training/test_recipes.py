@@ -1,10 +1,42 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from training import recipes
 from training.errors import RecipeError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_derived_recipe_differs_in_what_was_changed_only(name: str):
+    base = recipes.RECIPES[name]
+    derived = recipes.derive(base, "other", "the same for one epoch", epochs=1)
+    assert type(derived) is type(base)
+    changed = {"name": "other", "summary": "the same for one epoch", "epochs": 1}
+    assert derived.model_dump() == base.model_dump() | changed
+
+
+@pytest.mark.parametrize("base", [recipes.SHARED_AAE, recipes.DCGAN, recipes.CIFAR_NET], ids=lambda base: base.family)
+@pytest.mark.parametrize(("field", "value"), [("epochs", -3), ("widht", 3), ("learning_rates", 1.0)])
+def test_a_derived_recipe_is_validated(base: recipes.Recipe, field: str, value: float):
+    with pytest.raises(RecipeError, match=field):
+        recipes.derive(base, "other", "nonsense", **{field: value})
+
+
+@pytest.mark.parametrize("model", ["mnist-0", "cifar10-cond", "cifar-net"])
+def test_a_recipe_that_was_written_down_earlier_is_read(model: str):
+    """No field of a run.json may go, not even one that no recipe uses: half-finished runs are continued."""
+    written = json.loads((REPOSITORY / "models" / model / "manifest.json").read_text())["recipe"]
+    assert recipes.rebuild(written).model_dump(mode="json").items() >= written.items()
+
+
+def test_the_suite_q1_leaves_out_what_the_reference_has_not():
+    gans = {name for name, recipe in recipes.RECIPES.items() if recipe.family == "gan"}
+    assert gans - set(recipes.Q1) == {"dcgan-mbstd", "dcgan-diffaug", "rgan-r1r2"}
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
