@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.autoencoder.networks import BatchNorm2d
-from training.parallel import average, average_gradients, own_part
+from training.layers import EVALUATION_BATCH, BatchNorm2d, crop
+from training.parallel import Noise, average, average_gradients
 from training.recipes import ClassifierRecipe
 
 WHITENING_IMAGES = 5000
@@ -18,7 +18,7 @@ LOOKAHEAD_STEPS = 5
 LOOKAHEAD_DECAY = 0.95**LOOKAHEAD_STEPS
 
 
-class Classifier(nn.Module):
+class CifarNet(nn.Module):
     """Images [N, 3, 32, 32] in [-1, 1] to features [N, widths[-1]] and logits [N, classes].
 
     The first layer is fixed by `whiten`; three groups of two convolutions each follow. In evaluation mode the features
@@ -53,7 +53,7 @@ class Classifier(nn.Module):
         self.whitening.bias.copy_(-(self.whitening.weight.flatten(1) @ patches.mean(dim=0)))
 
 
-class ClassifierLearner:
+class CifarNetLearner:
     """One training step, validation and state of a classifier recipe.
 
     `images` [N, 3, 32, 32] in [-1, 1] are training images, of which the first layer takes its patches.
@@ -66,13 +66,13 @@ class ClassifierLearner:
         self.recipe = recipe
         self.fabric = fabric
         self.total_steps = total_steps
-        self.network = Classifier(recipe.widths, classes, recipe.logit_scale)
+        self.network = CifarNet(recipe.widths, classes, recipe.logit_scale)
         self.network.whiten(images[:WHITENING_IMAGES].cpu())
         self.network.to(fabric.device).to(memory_format=torch.channels_last)
         self.slow = {name: value.clone() for name, value in self._floats()}
         self.optimizer = self._sgd()
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate_factor)
-        self.noise = torch.Generator(fabric.device).manual_seed(seed)
+        self.noise = Noise(seed, fabric.device)
 
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Update on this process's part of a batch, `images` [N, 3, 32, 32] and `labels` [N]; return detached losses."""
@@ -92,7 +92,7 @@ class ClassifierLearner:
     def validate(self, images: Tensor, labels: Tensor) -> dict[str, float]:
         """Return loss and accuracy on held-out `images` [N, 3, 32, 32] with `labels` [N]."""
         self.network.eval()
-        logits = torch.cat([self.network(part)[1] for part in images.split(500)])
+        logits = torch.cat([self.network(part)[1] for part in images.split(EVALUATION_BATCH)])
         return {
             "val_loss": functional.cross_entropy(logits, labels).item(),
             "val_accuracy": _accuracy(logits, labels).item(),
@@ -108,7 +108,7 @@ class ClassifierLearner:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {**parts, "slow": self.slow, "noise": self.noise.get_state()}
+        return {**parts, "slow": self.slow}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
@@ -116,23 +116,13 @@ class ClassifierLearner:
             part.load_state_dict(state[name])
         for name, value in state["slow"].items():
             self.slow[name].copy_(value)
-        self.noise.set_state(state["noise"].cpu())
 
     def _augment(self, images: Tensor) -> Tensor:
         """Return `images`, each mirrored or not and moved by up to `translation` pixels, in channels-last order."""
         move = self.recipe.translation
         padded = functional.pad(images, (move,) * 4, mode="reflect")
-        down, right, mirror = (
-            own_part(self._draw(high, len(images) * self.fabric.world_size)) for high in (2 * move, 2 * move, 1)
-        )
-        along = torch.arange(images.shape[3], device=images.device)
-        columns = torch.where(mirror[:, None] == 1, along.flip(0), along) + right[:, None]  # [N, 32]
-        rows = along + down[:, None]
-        image = torch.arange(len(images), device=images.device)[:, None, None]
-        return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-    def _draw(self, high: int, count: int) -> Tensor:
-        return torch.randint(high + 1, (count,), generator=self.noise, device=self.noise.device)
+        down, right, mirrored = (self.noise.integers(len(images), highest) for highest in (2 * move, 2 * move, 1))
+        return crop(padded, down, right, images.shape[3], mirrored == 1)
 
     @torch.no_grad()
     def _look_ahead(self, step: int) -> None:
@@ -170,7 +160,7 @@ class ClassifierLearner:
         return 0.07 + 0.93 * (1 - done) / (1 - peak)
 
     def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        return {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule, "noise": self.noise}
 
 
 def _group(inputs: int, outputs: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from service.errors import DeviceError
 from training import data
 from training.autoencoder.learner import AutoencoderLearner
-from training.cifar_net import WHITENING_IMAGES, ClassifierLearner
+from training.cifar_net import WHITENING_IMAGES, CifarNetLearner
 from training.density.fitting import fit_density
 from training.errors import RunError
 from training.gan.learner import GanLearner
@@ -109,8 +109,8 @@ def _train_classifier(recipe: ClassifierRecipe, data_set: data.DataSet, seed: in
     patches = data.to_images(torch.from_numpy(split.pixels[:WHITENING_IMAGES]))
     classes = len(data_set.class_names)
 
-    def learner(steps: int) -> ClassifierLearner:
-        return ClassifierLearner(recipe, fabric, steps, seed, classes, patches)
+    def learner(steps: int) -> CifarNetLearner:
+        return CifarNetLearner(recipe, fabric, steps, seed, classes, patches)
 
     _fit_all(learner, recipe, split, watched, seed, run, fabric)
 

@@ -1,9 +1,12 @@
 """Data-parallel training without wrappers: every process draws the same global batch and works on its own part."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, distributed, nn
+
+Uniform = Callable[..., Tensor]
+"""Draws from [0, 1) of the shape that its arguments say, such as `Noise.uniform`."""
 
 
 def world_size() -> int:
@@ -56,13 +59,18 @@ class Noise:
         """Return draws from [0, 1) [count, *shape]."""
         return own_part(torch.rand((count * world_size(), *shape), generator=self.generator, device=self._device))
 
+    def integers(self, count: int, highest: int) -> Tensor:
+        """Return draws from 0 to `highest`, both included, int64 [count]."""
+        shape = (count * world_size(),)
+        return own_part(torch.randint(highest + 1, shape, generator=self.generator, device=self._device))
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the generator's state."""
         return {"generator": self.generator.get_state()}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from what `state_dict` returned."""
-        self.generator.set_state(state["generator"].cpu())
+    def load_state_dict(self, state: dict[str, Tensor] | Tensor) -> None:
+        """Continue from what `state_dict` returned, or from the bare tensor that older checkpoints hold."""
+        self.generator.set_state((state if isinstance(state, Tensor) else state["generator"]).cpu())
 
     @property
     def _device(self) -> torch.device:

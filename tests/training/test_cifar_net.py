@@ -7,7 +7,7 @@ from lightning_fabric import Fabric
 from torch.nn.functional import pad
 
 from training import recipes
-from training.cifar_net import Classifier, ClassifierLearner
+from training.cifar_net import CifarNet, CifarNetLearner
 from training.export import PARITY_BATCHES, export
 from training.publish.classifier import OUTPUTS, ClassifierGraph
 from training.recipes import ClassifierRecipe
@@ -27,17 +27,17 @@ def textures(count: int) -> torch.Tensor:
     return (smooth / 3).clamp(-1, 1)
 
 
-def make_learner() -> ClassifierLearner:
-    return ClassifierLearner(small_recipe(), Fabric(accelerator="cpu"), STEPS, 0, 10, textures(64))
+def make_learner() -> CifarNetLearner:
+    return CifarNetLearner(small_recipe(), Fabric(accelerator="cpu"), STEPS, 0, 10, textures(64))
 
 
 @pytest.fixture
-def learner() -> ClassifierLearner:
+def learner() -> CifarNetLearner:
     return make_learner()
 
 
 def test_the_first_layer_makes_patches_uncorrelated_with_variance_1_and_mean_0():
-    network = Classifier((24, 24, 24), 10, 1 / 9)
+    network = CifarNet((24, 24, 24), 10, 1 / 9)
     images = textures(64) + torch.tensor([0.5, 0.0, -0.5])[:, None, None]
     network.whiten(images)
     responses = network.whitening(images).transpose(0, 1).flatten(1)  # [24, patches]
@@ -48,14 +48,14 @@ def test_the_first_layer_makes_patches_uncorrelated_with_variance_1_and_mean_0()
 
 
 def test_a_published_classifier_does_not_tell_an_image_from_its_mirror_image():
-    network = Classifier((24, 24, 24), 10, 1 / 9).eval()
+    network = CifarNet((24, 24, 24), 10, 1 / 9).eval()
     images = textures(4)
     for straight, mirrored in zip(network(images), network(images.flip(3)), strict=True):
         assert torch.allclose(straight, mirrored, atol=1e-5)
     assert not torch.allclose(network(images)[0], network(images.flip(2))[0], atol=1e-3)
 
 
-def test_augmented_images_are_crops_of_the_reflected_image_or_of_its_mirror_image(learner: ClassifierLearner):
+def test_augmented_images_are_crops_of_the_reflected_image_or_of_its_mirror_image(learner: CifarNetLearner):
     images = textures(32)
     mirrored = 0
     for image, augmented in zip(images, learner._augment(images), strict=True):
@@ -67,7 +67,7 @@ def test_augmented_images_are_crops_of_the_reflected_image_or_of_its_mirror_imag
     assert 8 < mirrored < 24
 
 
-def test_the_learning_rate_rises_to_the_peak_and_falls(learner: ClassifierLearner):
+def test_the_learning_rate_rises_to_the_peak_and_falls(learner: CifarNetLearner):
     factors = [learner._learning_rate_factor(step) for step in (0, 1, 2, 3, 6, STEPS)]
     assert factors[0] == pytest.approx(0.2)
     assert factors[-1] == pytest.approx(0.07)
@@ -76,7 +76,7 @@ def test_the_learning_rate_rises_to_the_peak_and_falls(learner: ClassifierLearne
     assert learner._learning_rate_factor(learner.recipe.peak * STEPS) == pytest.approx(1)
 
 
-def test_a_few_steps_learn_and_a_continued_run_gives_the_same_numbers(learner: ClassifierLearner):
+def test_a_few_steps_learn_and_a_continued_run_gives_the_same_numbers(learner: CifarNetLearner):
     images, labels = textures(64), torch.arange(64) % 2
     images[labels == 1] = images[labels == 1].flip(1) * 0.5
     losses = []
@@ -94,7 +94,7 @@ def test_a_few_steps_learn_and_a_continued_run_gives_the_same_numbers(learner: C
 
 
 def test_the_export_agrees_with_torch_at_every_batch_size(tmp_path):
-    network = Classifier((24, 24, 24), 10, 1 / 9)
+    network = CifarNet((24, 24, 24), 10, 1 / 9)
     network.whiten(textures(16))
     pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
     exported = export(ClassifierGraph(network), {"pixels": pixels}, OUTPUTS, tmp_path / "classifier.onnx")

@@ -1,17 +1,18 @@
 """The shared-encoder adversarial autoencoder: one encoder for x to z, x_hat to z_hat, and z into a discriminator."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from training.autoencoder import objectives
-from training.autoencoder.networks import CodeDiscriminator, Decoder, Encoder, initialise
+from training.autoencoder.networks import CodeDiscriminator, Decoder, Encoder
 from training.errors import TrainingError
-from training.parallel import average, average_gradients, own_part
+from training.layers import initialise
+from training.parallel import Noise, average, average_gradients
 from training.recipes import AutoencoderRecipe
 
 COLLAPSE_DIVERSITY = 0.05
@@ -48,10 +49,10 @@ class AutoencoderLearner:
         self.optimizer = self._adam(self.autoencoder)
         self.discriminator_optimizer = self._adam(self.discriminator)
         self.schedules = [
-            _cosine(optimizer, total_steps, recipe.final_learning_rate_factor)
+            CosineAnnealingLR(optimizer, total_steps, recipe.learning_rate * recipe.final_learning_rate_factor)
             for optimizer in (self.optimizer, self.discriminator_optimizer)
         ]
-        self.noise = torch.Generator(fabric.device).manual_seed(seed)
+        self.noise = Noise(seed, fabric.device)
 
     def step(self, images: Tensor, _labels: Tensor | None = None) -> dict[str, Tensor]:
         """Update on this process's part of a batch of `images` [N, 1, 32, 32] in [-1, 1]; return detached losses."""
@@ -99,17 +100,15 @@ class AutoencoderLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
-        return {**{name: part.state_dict() for name, part in self._parts().items()}, "noise": self.noise.get_state()}
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.noise.set_state(state["noise"].cpu())
 
     def _discriminator_step(self, z: Tensor) -> Tensor:
-        batch = len(z) * self.fabric.world_size
-        prior = own_part(torch.randn((batch, *z.shape[1:]), generator=self.noise, device=z.device))
+        prior = self.noise.normal(*z.shape)
         loss = objectives.adversarial_discriminator(self.discriminator(prior), self.discriminator(z.float()))
         self._update(self.discriminator, self.discriminator_optimizer, loss)
         self.schedules[1].step()
@@ -132,11 +131,5 @@ class AutoencoderLearner:
             "discriminator_optimizer": self.discriminator_optimizer,
             "schedule": self.schedules[0],
             "discriminator_schedule": self.schedules[1],
+            "noise": self.noise,
         }
-
-
-def _cosine(optimizer: torch.optim.Optimizer, total_steps: int, final: float) -> torch.optim.lr_scheduler.LambdaLR:
-    def factor(step: int) -> float:
-        return final + (1 - final) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -3,42 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
-from torch.distributed import ReduceOp
-from torch.distributed.nn import functional as collective
+from torch import nn
 
-from training.parallel import world_size
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the global batch: N processes with a part each compute what one process with all would.
-
-    Like nn.SyncBatchNorm, which works on GPUs only. Every process must hold equally many images.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` [N, C, H, W] normalised per channel, by batch statistics in training, running ones otherwise."""
-        if not self.training or world_size() == 1:
-            return super().forward(x)
-        x = x.float()
-        count = world_size() * x.numel() // x.shape[1]
-        mean = collective.all_reduce(x.sum(dim=(0, 2, 3)), ReduceOp.SUM) / count
-        centred = x - mean[:, None, None]
-        variance = collective.all_reduce(centred.square().sum(dim=(0, 2, 3)), ReduceOp.SUM) / count
-        self._track(mean.detach(), variance.detach() * count / (count - 1))
-        normalised: Tensor = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        return normalised * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normalised
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
-        self.num_batches_tracked.add_(1)
+from training.layers import BatchNorm2d
 
 
 class Encoder(nn.Sequential):
@@ -88,11 +55,3 @@ class CodeDiscriminator(nn.Sequential):
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Linear(sizes[-1], 1))
-
-
-def initialise(module: nn.Module) -> None:
-    """Draw convolution weights from N(0, 0.02^2), batch norm scales from N(1, 0.02^2) (arXiv:1511.06434, section 4)."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d) and module.affine:
-        nn.init.normal_(module.weight, 1.0, 0.02)

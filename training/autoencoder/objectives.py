@@ -1,8 +1,8 @@
 """Losses as small functions, each with its source; images are [N, C, H, W] in [-1, 1], codes [N, K, 1, 1]."""
 
-import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+
+from training.gan.objectives import CrossEntropy
 
 
 def l_con(images: Tensor, reconstructions: Tensor) -> Tensor:
@@ -20,11 +20,9 @@ def latent(z: Tensor, z_hat: Tensor) -> Tensor:
 
 def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Return the discriminator's loss for logits [N, 1]: -log D(real) - log(1 - D(fake)), halved (arXiv:1406.2661)."""
-    real = binary_cross_entropy_with_logits(real_logits, torch.ones_like(real_logits))
-    fake = binary_cross_entropy_with_logits(fake_logits, torch.zeros_like(fake_logits))
-    return (real + fake) / 2
+    return CrossEntropy().discriminator(real_logits, fake_logits) / 2
 
 
 def adversarial_generator(fake_logits: Tensor) -> Tensor:
     """Return the non-saturating loss -log D(fake) for logits [N, 1] (arXiv:1406.2661, section 3)."""
-    return binary_cross_entropy_with_logits(fake_logits, torch.ones_like(fake_logits))
+    return CrossEntropy().generator(fake_logits, fake_logits)

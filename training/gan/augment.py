@@ -1,20 +1,14 @@
 """Augmentations on the device as plain tensor arithmetic; `uniform(*shape)` draws numbers from [0, 1)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-Uniform = Callable[..., Tensor]
+from training.layers import crop
+from training.parallel import Uniform
 
 SHIFT = 1 / 8
 CUTOUT = 1 / 2
-
-
-def flip(images: Tensor, uniform: Uniform) -> Tensor:
-    """Return `images` [N, C, H, W], about half of them mirrored left to right."""
-    return torch.where(uniform(len(images), 1, 1, 1) < 0.5, images, images.flip(3))
 
 
 def diff_augment(images: Tensor, uniform: Uniform) -> Tensor:
@@ -35,10 +29,8 @@ def _recolour(images: Tensor, uniform: Uniform) -> Tensor:
 def _shift(images: Tensor, uniform: Uniform) -> Tensor:
     side = images.shape[2]
     most = int(side * SHIFT)
-    rows, columns = _window(uniform(len(images), 2), 2 * most + 1, side)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    shifted = pad(images, [most] * 4).permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
-    return shifted.permute(0, 3, 1, 2)
+    down, right = (uniform(len(images), 2) * (2 * most + 1)).long().unbind(dim=1)
+    return crop(pad(images, [most] * 4), down, right, side)
 
 
 def _cut_out(images: Tensor, uniform: Uniform) -> Tensor:
@@ -49,9 +41,3 @@ def _cut_out(images: Tensor, uniform: Uniform) -> Tensor:
     inside = (position >= corner[:, :, None]) & (position < corner[:, :, None] + size)  # [N, 2, side]
     hole = inside[:, 0, :, None] & inside[:, 1, None, :]
     return images.masked_fill(hole[:, None], 0.0)
-
-
-def _window(uniform: Tensor, starts: int, side: int) -> tuple[Tensor, Tensor]:
-    start = (uniform * starts).long()
-    positions = start[:, :, None] + torch.arange(side, device=uniform.device)  # [N, 2, side]
-    return positions[:, 0], positions[:, 1]

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.errors import TrainingError
-from training.gan.augment import diff_augment, flip
+from training.gan.augment import diff_augment
 from training.gan.networks import AuxiliaryClassifier, Discriminator, Generator
 from training.gan.objectives import objective
+from training.layers import EVALUATION_BATCH, flip
 from training.parallel import Noise, average, average_gradients, world_size
 from training.recipes import GanRecipe
 
@@ -96,7 +97,10 @@ class GanLearner:
         if diversity < LOW_DIVERSITY:
             log.warning("diversity of generated images is %.2f of that of real ones: a collapse may be near", diversity)
         logits = torch.cat(
-            [self.discriminator(*batch) for batch in zip(images.split(500), labels.split(500), strict=True)]
+            [
+                self.discriminator(*batch)
+                for batch in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+            ]
         )
         return {"val_d_real": (logits > 0).float().mean().item(), "diversity": diversity}
 

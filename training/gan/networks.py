@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
-from training.autoencoder.networks import BatchNorm2d, initialise
-from training.switches import Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
+from training.layers import BatchNorm2d, initialise
+from training.switches import IMAGE_SIZE, Activation, Blocks, Conditioning, DiscriminatorNorm, GeneratorNorm
 
-SIDE, CHANNELS = 32, 3
+CHANNELS = 3
 LABEL_CODE_SIZE = 10
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
@@ -90,7 +90,7 @@ class Discriminator(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        self.label_channel = nn.Embedding(classes, SIDE * SIDE) if conditioning == "embedding" else None
+        self.label_channel = nn.Embedding(classes, IMAGE_SIZE * IMAGE_SIZE) if conditioning == "embedding" else None
         inputs = CHANNELS + (0 if self.label_channel is None else 1)
         trunk = plain_trunk if blocks == "plain" else residual_trunk
         features, side = (4 * width, 4) if blocks == "plain" else (2 * width, 1)
@@ -107,7 +107,7 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return logits for `images`; conditional models see whether they fit `labels` int64 [N], too."""
         if self.label_channel is not None:
-            images = torch.cat([images, self.label_channel(labels).view(-1, 1, SIDE, SIDE)], dim=1)
+            images = torch.cat([images, self.label_channel(labels).view(-1, 1, IMAGE_SIZE, IMAGE_SIZE)], dim=1)
         x = self.trunk(images)  # plain: [N, 4 * width, 4, 4]; residual: [N, 2 * width, 1, 1]
         logits: Tensor = self.head(with_stddev(x) if self.minibatch_stddev else x).flatten(1)
         if self.projection is not None:

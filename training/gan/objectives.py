@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
+from training.parallel import Uniform
 from training.switches import ObjectiveName
 
 Critic = Callable[[Tensor], Tensor]
-Uniform = Callable[..., Tensor]
 
 
 class Objective(Protocol):

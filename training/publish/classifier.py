@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from service.published.artifact import Artifact
 from service.published.manifest import Manifest, Metric
 from training import data, plots
-from training.cifar_net import Classifier
+from training.cifar_net import CifarNet
 from training.data import DataSet
 from training.errors import PublishError
 from training.export import export
@@ -25,7 +25,7 @@ PARITY_EXAMPLES = 64
 class ClassifierGraph(nn.Module):
     """What classifier.onnx computes: scaling and layout are inside, and each image is seen with its mirror image."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: CifarNet) -> None:
         super().__init__()
         self.classifier = classifier
 
@@ -56,7 +56,7 @@ def _write(path: Path, done: Finished, data_set: DataSet) -> Manifest:
     recipe = done.recipe
     if not isinstance(recipe, ClassifierRecipe):
         raise PublishError(f"{done.run.path}: expected a classifier, got the recipe {recipe.name}")
-    classifier = Classifier(recipe.widths, len(data_set.class_names), recipe.logit_scale)
+    classifier = CifarNet(recipe.widths, len(data_set.class_names), recipe.logit_scale)
     classifier.load_state_dict(done.learner["network"])
     graph, inputs = ClassifierGraph(classifier), {"pixels": data_set.train.pixels[:PARITY_EXAMPLES]}
     exported = export(graph, inputs, OUTPUTS, path / "classifier.onnx")
