@@ -64,4 +64,4 @@ def crop(images: Tensor, down: Tensor, right: Tensor, side: int, mirrored: Tenso
     columns = along if mirrored is None else torch.where(mirrored[:, None], along.flip(0), along)
     rows, columns = along + down[:, None], columns + right[:, None]  # [N, side]
     image = torch.arange(len(images), device=images.device)[:, None, None]
-    return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

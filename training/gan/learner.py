@@ -10,6 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from training.errors import TrainingError
 from training.gan.augment import diff_augment
@@ -53,6 +55,7 @@ class GanLearner:
             self.optimizers["classifier"] = self._adam(
                 self.classifier, recipe.classifier_learning_rate, CLASSIFIER_BETAS
             )
+        self.schedules = self._schedules()
         self.generate, self.discriminate = self._compiled()
         fixed = torch.Generator().manual_seed(seed)
         self.fixed_z = torch.randn(PICTURED_PER_CLASS * classes, recipe.latent_size, generator=fixed).to(fabric.device)
@@ -66,7 +69,6 @@ class GanLearner:
         """
         self.generator.train()
         self.discriminator.train()
-        self._decay()
         self.steps += 1
         updates_generator = self.steps % self.recipe.discriminator_steps == 0
         real = flip(images, self.noise.uniform) if self.recipe.flip else images
@@ -117,23 +119,24 @@ class GanLearner:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.steps = state["steps"]
+        self.schedules = self._schedules()
 
     def _discriminator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
         real, fake = self._augment(real), self._augment(fake)
         on_real, on_fake = self._judge(real, labels), self._judge(fake, labels)
-        figures = {"l_dis": self.objective.discriminator(on_real, on_fake)}
+        losses = {"l_dis": self.objective.discriminator(on_real, on_fake)}
         if self.objective.has_penalty:
-            figures["l_penalty"] = self.objective.penalty(
+            losses["l_penalty"] = self.objective.penalty(
                 lambda images: self.discriminator(images, labels), real, fake, self.noise.uniform
             )
-        figures["d_gradient"] = self._update("discriminator", self.discriminator, sum_of(figures))
-        figures["d_real"] = (on_real > 0).float().mean()
-        figures["d_fake"] = (on_fake <= 0).float().mean()
-        return figures
+        sum_of(losses).backward(inputs=list(self.discriminator.parameters()))
+        accuracies = {"d_real": (on_real > 0).float().mean(), "d_fake": (on_fake <= 0).float().mean()}
+        return {**losses, "d_gradient": self._update("discriminator", self.discriminator), **accuracies}
 
     def _classifier_step(self, classifier: nn.Module, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         loss = cross_entropy(self._classify(classifier.train(), real), labels)
-        self._update("classifier", classifier, loss)
+        loss.backward(inputs=list(classifier.parameters()))
+        self._update("classifier", classifier)
         return {"l_class": loss}
 
     def _generator_step(self, real: Tensor, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -141,11 +144,12 @@ class GanLearner:
         if self.objective.compares:
             with torch.no_grad():
                 on_real = self._judge(self._augment(real), labels)
-        figures = {"l_gen": self.objective.generator(on_fake, on_real)}
+        losses = {"l_gen": self.objective.generator(on_fake, on_real)}
         if self.classifier is not None:
-            figures["l_gen_class"] = cross_entropy(self._classify(self.classifier.eval(), fake), labels)
-            figures["l_gen_class"] *= self.recipe.classifier_weight
-        figures["g_gradient"] = self._update("generator", self.generator, sum_of(figures))
+            on_class = cross_entropy(self._classify(self.classifier.eval(), fake), labels)
+            losses["l_gen_class"] = self.recipe.classifier_weight * on_class
+        sum_of(losses).backward(inputs=list(self.generator.parameters()))
+        figures = {**losses, "g_gradient": self._update("generator", self.generator)}
         self.average.update(self.generator, self.steps // self.recipe.discriminator_steps)
         return figures
 
@@ -162,29 +166,39 @@ class GanLearner:
     def _augment(self, images: Tensor) -> Tensor:
         return diff_augment(images, self.noise.uniform) if self.recipe.diff_augment else images
 
-    def _update(self, name: str, network: nn.Module, loss: Tensor) -> Tensor:
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad()
-        loss.backward(inputs=list(network.parameters()))
-        average_gradients(network.parameters())
-        norm = nn.utils.get_total_norm(
-            [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        )
+    def _update(self, name: str, network: nn.Module) -> Tensor:
+        """Return the norm of all gradients of `network`, after a step along them; none are left."""
+        optimizer, parameters = self.optimizers[name], list(network.parameters())
+        average_gradients(parameters)
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         optimizer.step()
+        optimizer.zero_grad()
+        self.schedules[name].step()
         return norm
 
-    def _decay(self) -> None:
-        done = min(self.steps / self.total_steps, 1)
-        factors = dict.fromkeys(self.optimizers, 1 - done * (1 - self.recipe.final_learning_rate_factor))
+    def _schedules(self) -> dict[str, LambdaLR]:
+        """Return the learning rates' schedules from here on; they follow from `steps`, so no checkpoint holds them."""
+        recipe = self.recipe
+        last = recipe.final_learning_rate_factor
+        schedules = {
+            "generator": self._linear("generator", last, every=recipe.discriminator_steps),
+            "discriminator": self._linear("discriminator", last),
+        }
         if self.classifier is not None:
-            factors["classifier"] = max(0, 1 - done / self.recipe.classifier_share)
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = factors[name] * group["initial_lr"]
+            schedules["classifier"] = self._linear("classifier", 0, share=recipe.classifier_share)
+        return schedules
+
+    def _linear(self, name: str, last: float, *, every: int = 1, share: float = 1) -> LambdaLR:
+        """Return a decay to the factor `last` over `share` of all steps, for a network that is updated in `every`-th ones."""
+
+        def factor(updates: int) -> float:
+            steps_before = (updates + 1) * every - 1
+            return 1 - min(steps_before / self.total_steps / share, 1) * (1 - last)
+
+        return LambdaLR(self.optimizers[name], factor, last_epoch=self.steps // every - 1)
 
     def _adam(self, network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-        groups = [{"params": list(network.parameters()), "initial_lr": learning_rate}]
-        return torch.optim.Adam(groups, learning_rate, betas, fused=True)
+        return torch.optim.Adam(network.parameters(), learning_rate, betas, fused=True)
 
     def _compiled(self) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         # On a CPU eager code is as fast; Inductor has no second derivative, which a penalty needs.
@@ -225,10 +239,10 @@ class ExponentialAverage:
         """Follow `network`, which has been updated `updates` times."""
         if not self.decay:
             return
-        weight = 1 - min(self.decay, (1 + updates) / (10 + updates))
         follower, leader = self.network.state_dict(), network.state_dict()
         names = [name for name, value in leader.items() if value.is_floating_point()]
-        torch._foreach_lerp_([follower[name] for name in names], [leader[name] for name in names], weight)
+        follow = get_ema_multi_avg_fn(min(self.decay, (1 + updates) / (10 + updates)))
+        follow([follower[name] for name in names], [leader[name] for name in names], updates)
 
 
 def sum_of(losses: Mapping[str, Tensor]) -> Tensor:

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from training.autoencoder.learner import Autoencoder
-from training.autoencoder.networks import BatchNorm2d, CodeDiscriminator, initialise
+from training.autoencoder.networks import CodeDiscriminator
 from training.recipes import SHARED_AAE
 
 
@@ -33,17 +33,3 @@ def test_one_encoder_serves_the_image_and_its_reconstruction():
 def test_reconstructions_stay_in_range():
     x_hat, _, _ = Autoencoder(8, (4, 4, 4))(1000 * torch.randn(2, 1, 32, 32))
     assert x_hat.abs().max() <= 1
-
-
-def test_batch_norm_in_one_process_is_torch_s_own():
-    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3)
-    x = torch.randn(5, 3, 4, 4)
-    torch.testing.assert_close(ours(x), theirs(x))
-    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
-
-
-def test_initial_weights_have_deviation_0_02():
-    torch.manual_seed(0)
-    convolution = nn.Conv2d(64, 128, 4)
-    initialise(convolution)
-    assert abs(convolution.weight.std().item() - 0.02) < 0.001

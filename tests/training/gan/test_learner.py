@@ -80,13 +80,46 @@ def test_seeds_and_recipes_differ_and_a_seed_repeats():
 
 def test_the_learning_rates_are_separate_and_fall_linearly_to_the_end():
     part = learner("sngan", "generator_learning_rate=1e-4", "discriminator_learning_rate=4e-4")
-    for batch in batches(TOTAL // 2 + 1):  # the sixth of ten steps begins half-way
+    for batch in batches(TOTAL // 2):  # the sixth of ten steps begins half-way
         part.step(*batch)
     rates = [
         optimizer.param_groups[0]["lr"]
         for optimizer in (part.optimizers["generator"], part.optimizers["discriminator"])
     ]
     assert rates == pytest.approx([0.5e-4, 2e-4])
+
+
+def test_a_generator_that_is_updated_every_other_step_decays_at_the_pace_of_the_steps():
+    part = learner("sngan", "discriminator_steps=2")
+    rates = []
+    for batch in batches(4):
+        rates.append(part.optimizers["generator"].param_groups[0]["lr"] / part.recipe.generator_learning_rate)
+        part.step(*batch)
+    assert rates[1::2] == pytest.approx([0.9, 0.7])  # 1 and 3 of the 10 steps are behind the two updates
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_learning_rates_go_on_where_they_were_though_a_checkpoint_does_not_hold_their_schedules(steps: int):
+    changes = ["blocks=plain", "discriminator_steps=2", "classifier_share=0.8"]
+    first, second = (learner("sngan-cond", *changes) for _ in range(2))
+    for batch in batches(steps):
+        first.step(*batch)
+    second.load_state_dict(first.state_dict())
+    assert {"schedule", "schedules"}.isdisjoint(first.state_dict())
+    for name, optimizer in first.optimizers.items():
+        assert second.optimizers[name].param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
+def test_the_figures_that_are_watched_are_no_part_of_the_loss():
+    """The discriminator's gradient is the gradient of its losses alone, whatever else is logged beside them."""
+    part, other = learner("wgan-gp"), learner("wgan-gp")
+    figures = part.step(*batches(1)[0])
+    losses = {name for name in figures if name.startswith("l_")}
+    assert losses == {"l_dis", "l_penalty"}
+    other.objective.penalty = lambda _critic, real, _fake, _uniform: real.new_zeros(()).requires_grad_()
+    unpenalised = other.step(*batches(1)[0])
+    assert unpenalised["l_dis"] == figures["l_dis"]
+    assert unpenalised["d_gradient"] != figures["d_gradient"]
 
 
 def test_the_average_follows_weights_and_buffers_at_its_pace():
@@ -181,8 +214,8 @@ def test_the_classifier_is_fixed_after_its_share_of_the_steps_and_still_guides_t
     assert part.classifier is not None
     rates, figures, kept = [], [], {}
     for batch in batches(4):
-        figures.append(part.step(*batch))
         rates.append(part.optimizers["classifier"].param_groups[0]["lr"] / part.recipe.classifier_learning_rate)
+        figures.append(part.step(*batch))
         if part.steps == 0.2 * TOTAL:
             kept = {name: value.clone() for name, value in part.classifier.state_dict().items()}
     assert rates == pytest.approx([1, 0.5, 0, 0])

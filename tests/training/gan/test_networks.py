@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from training.autoencoder.networks import BatchNorm2d
 from training.gan.networks import AuxiliaryClassifier, Discriminator, Generator, Norm, with_stddev
+from training.layers import BatchNorm2d
 
 CLASSES, LATENT, WIDTH = 10, 12, 4
 
