@@ -26,17 +26,21 @@ class DensityRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    components: Count = 64
-    prototypes: Count = 6000
-    neighbours: Count = 3
+    components: Count = 64  # in which distances are taken
+    whitened: Count = 256  # that the outlier classifier sees
+    prototypes: Count = 8000
+    hull: Count = 64  # nearest images that may be mixed
+    ridge: Positive = 0.2  # price of mixing them
+    stiffness: Positive = 5e-4  # price of bending the image
     max_images: Count = 20_000  # to fit on: more need memory, and add little
-    outliers: Count = 4  # for each normal image
+    folds: Annotated[int, Field(ge=2)] = 5
+    outliers: Count = 6  # for each normal image
     hidden: tuple[Count, Count] = (256, 64)
-    epochs: Count = 12
+    epochs: Count = 6
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
     classifier_weight: Weight = 0.25
-    contamination: Share = 0.0  # share of the normal images that may be outliers; as many are left out of the fit
+    contamination: Share = 0.0  # how many of the normal images may be outliers; so many are not fitted on
 
 
 class AutoencoderRecipe(BaseModel):

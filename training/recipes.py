@@ -15,6 +15,7 @@ __all__ = ["AutoencoderRecipe", "ClassifierRecipe", "DensityRecipe", "GanRecipe"
 
 Recipe = AutoencoderRecipe | GanRecipe | ClassifierRecipe
 AnyRecipe = TypeVar("AnyRecipe", AutoencoderRecipe, GanRecipe, ClassifierRecipe)
+RETIRED = {"neighbours"}  # fields of runs from before version 0.2 that mean nothing any more
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="family")])
 
 
@@ -29,6 +30,9 @@ def derive(base: AnyRecipe, name: str, summary: str, **changes: object) -> AnyRe
 
 def rebuild(fields: dict[str, object]) -> Recipe:
     """Return the recipe that `fields`, as dumped into a run or a manifest, describe; RecipeError if they are invalid."""
+    density = fields.get("density")
+    if isinstance(density, dict):
+        fields = {**fields, "density": {name: value for name, value in density.items() if name not in RETIRED}}
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:

@@ -57,7 +57,7 @@ def test_images_of_one_writer_do_not_vouch_for_each_other(zeros: np.ndarray):
         for groups in (np.arange(len(twice)), np.tile(np.arange(len(zeros)), 2))
     )
     # the mean log distance of an image from those of other groups: apart, each is next to its copy, as no new image is
-    assert together.density.mean[0] > apart.density.mean[0] + 0.2
+    assert together.density.mean[0] > apart.density.mean[0] + 0.1
 
 
 def test_folds_never_split_a_group():
