@@ -10,6 +10,7 @@ One way in for everything, HTTP, command line and training alike:
 
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,16 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 MAX_IMAGE_BYTES = 10 * 2**20
 MAX_IMAGE_SIDE = 4096
+MAX_COST = 16 * MAX_IMAGE_SIDE**2  # a progressive JPEG has about ten scans, and each visits every pixel
+DECODE_THREADS = 2  # images that one process decodes at a time; the dearest, a WebP, takes 260 MB
+DRAFT_SIDE = (
+    1024  # a JPEG with longer sides is decoded at a half, a quarter or an eighth of its size, but not below this
+)
+BAND_ROWS = 256  # rows reduced to grey at a time, since wide pixels take four times as much memory as grey ones
+SCALE_16_BIT = np.rint(np.arange(2**16) / 257).astype(np.uint8)
+
+# Pillow warns of images that are refused or decoded all the same; once for the process, as threads share the filters.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 
@@ -29,19 +40,21 @@ def decode(data: bytes, size: int, *, invert: bool = False) -> Pixels:
     """Return an image file's contents as grey pixels [size, size], light glyph on black.
 
     `invert` states that the file shows dark on light. Raises NotAnImageError for bytes that are no complete image in
-    one of FORMATS, TooLargeError above MAX_IMAGE_BYTES or MAX_IMAGE_SIDE (checked before decoding).
+    one of FORMATS; TooLargeError above MAX_IMAGE_BYTES, MAX_IMAGE_SIDE or MAX_COST (checked before decoding).
     """
-    check_bytes(len(data))
+    image = _open(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _fit(_grey(_open(data), background=255 if invert else 0), size, invert=invert)
-    except UnidentifiedImageError:
-        raise NotAnImageError(
-            f"image: expected {', '.join(FORMATS)}, got {_describe(data)}; convert it first"
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError) as error:
-        raise NotAnImageError(f"image: expected a complete image, got a damaged one ({error}); send it again") from None
+        return _fit(_upright(image, background=255 if invert else 0), size, invert=invert)
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises for a damaged image, only this one is refused
+        raise _damaged(error) from None
+
+
+def cost(data: bytes) -> int:
+    """Return how many pixels `decode` would visit: width times height, times the scans of a JPEG.
+
+    Only the file's header is read. Raises what `decode` raises for a file that is refused by its header.
+    """
+    return _cost(_open(data), data)
 
 
 def fit(pixels: Pixels, size: int, *, invert: bool = False) -> Pixels:
@@ -92,10 +105,41 @@ def colour_heat(heat: NDArray[np.floating]) -> Pixels:
 
 
 def _open(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    check_bytes(len(data))
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise NotAnImageError(
+            f"image: expected {', '.join(FORMATS)}, got {_describe(data)}; convert it first"
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooLargeError(
+            f"image: expected at most {MAX_IMAGE_SIDE} pixels a side, got more ({error}); make it smaller"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - as above
+        raise _damaged(error) from None
     _check_side(*image.size)
-    image.load()
-    return ImageOps.exif_transpose(image)
+    _check_cost(image, data)
+    return image
+
+
+def _damaged(error: Exception) -> NotAnImageError:
+    reason = str(error) or type(error).__name__
+    return NotAnImageError(f"image: expected a complete image, got a damaged one ({reason}); send it again")
+
+
+def _cost(image: Image.Image, data: bytes) -> int:
+    # Coded data never hold a marker's two bytes, so this count is exact, or too high by those in a thumbnail.
+    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
+    return image.width * image.height * max(scans, 1)
+
+
+def _check_cost(image: Image.Image, data: bytes) -> None:
+    found = _cost(image, data)
+    if found > MAX_COST:
+        raise TooLargeError(
+            f"image: expected at most {MAX_COST:,} pixels times scans, got {found:,}; save it as a baseline JPEG"
+        )
 
 
 def _check_side(width: int, height: int) -> None:
@@ -105,10 +149,25 @@ def _check_side(width: int, height: int) -> None:
         )
 
 
+def _upright(image: Image.Image, background: int) -> Image.Image:
+    if max(image.size) > DRAFT_SIDE:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does nothing but for JPEG
+    image.load()
+    grey = Image.new("L", image.size)
+    for top, band in _bands(image):
+        grey.paste(_grey(band, background), (0, top))
+    grey.info.update(image.info)  # holds the orientation
+    return ImageOps.exif_transpose(grey)
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    for top in range(0, image.height, BAND_ROWS):
+        yield top, image.crop((0, top, image.width, min(top + BAND_ROWS, image.height)))
+
+
 def _grey(image: Image.Image, background: int) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion to "L" would clip, not scale
-        wide = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.rint(np.clip(wide, 0, 65535) / 257).astype(np.uint8))
+        return Image.fromarray(SCALE_16_BIT[np.clip(np.asarray(image), 0, 65535)])
     if image.has_transparency_data:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (background, background, background, 255))

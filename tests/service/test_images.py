@@ -1,11 +1,18 @@
 import contextlib
 import io
+import struct
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from soak.images import damaged, whole
 
 from service import images
 from service.errors import ImageError, NotAnImageError, TooLargeError
@@ -59,10 +66,11 @@ def test_exif_orientation_is_obeyed():
     assert np.array_equal(images.decode(stored, 28), np.rot90(GREY, -1))
 
 
-@pytest.mark.parametrize(("invert", "expected"), [(False, 0), (True, 0)])
-def test_transparency_is_background_whichever_way_round(invert: bool, expected: int):
-    clear = encoded(Image.new("RGBA", (28, 28), (128, 128, 128, 0)))
-    assert np.all(images.decode(clear, 28, invert=invert) == expected)
+@pytest.mark.parametrize(("invert", "half_clear"), [(False, 50), (True, 78)])
+def test_transparency_is_background_whichever_way_round(invert: bool, half_clear: int):
+    colours = np.array([[[100, 100, 100, 0], [100, 100, 100, 128]]], np.uint8).repeat(2, 0)
+    decoded = images.decode(encoded(Image.fromarray(colours)), 2, invert=invert)
+    assert decoded.tolist() == [[0, half_clear]] * 2
 
 
 def test_invert_turns_dark_on_light_into_light_on_dark():
@@ -102,11 +110,102 @@ def test_damaged_files_never_raise_anything_else(noise: bytes, at: int):
         assert images.decode(data[:at] + noise + data[at + len(noise) :], 28).shape == (28, 28)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_images_of_every_format_are_refused_or_decoded(seed: int):
+    for _, data in damaged(300, seed):
+        with contextlib.suppress(ImageError):
+            assert images.decode(data, 28).shape == (28, 28)
+
+
+@pytest.mark.parametrize("kind", whole())
+def test_the_files_that_are_damaged_are_whole_before(kind: str):
+    assert images.decode(whole()[kind], 28).shape == (28, 28)
+
+
+def test_damaged_exif_is_no_other_error():
+    for prefix in (b"II*\0\x08\0\0\0\x01", b"II*\0\xff\xff\xff\xff", b"II*", b""):
+        with contextlib.suppress(NotAnImageError):
+            images.decode(encoded(Image.fromarray(GREY), "JPEG", exif=b"Exif\0\0" + prefix), 28)
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded():
     bomb = encoded(Image.new("1", (13_312, 13_312)))
     assert len(bomb) < 100_000
     with pytest.raises(TooLargeError, match="13312 x 13312"):
         images.decode(bomb, 28)
+
+
+def declaring(width: int, height: int) -> bytes:
+    """A BMP of no pixels whose header promises many."""
+    data = bytearray(encoded(Image.fromarray(GREY), "BMP"))
+    data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [4097, 13_400, 100_000])
+def test_more_pixels_than_pillow_itself_allows_are_too_large_as_well(side: int):
+    for read in (images.cost, lambda data: images.decode(data, 28)):
+        with pytest.raises(TooLargeError, match="at most 4096 pixels a side"):
+            read(declaring(side, side))
+
+
+def with_scans(side: int, count: int) -> bytes:
+    """A progressive JPEG whose last scan comes `count` times."""
+    data = encoded(Image.new("L", (side, side), 9), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    return data[:at] + data[at:-2] * count + data[-2:]
+
+
+def test_cost_is_pixels_times_scans():
+    assert images.cost(encoded(Image.new("L", (300, 20)))) == 6000
+    assert images.cost(encoded(Image.new("L", (300, 20)), "JPEG")) == 6000
+    before, after = (images.cost(with_scans(64, count)) for count in (1, 11))
+    assert after - before == 10 * 64 * 64
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused_unless_it_is_small():
+    with pytest.raises(TooLargeError, match="pixels times scans"):
+        images.decode(with_scans(4096, 1000), 28)
+    assert np.abs(images.decode(with_scans(64, 1000), 28).astype(int) - 9).max() <= 1
+
+
+def test_ordinary_progressive_jpegs_of_the_largest_size_are_taken():
+    colours = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    large = Image.fromarray(colours).resize((4096, 4096), Image.Resampling.NEAREST)
+    decoded = images.decode(encoded(large, "JPEG", progressive=True, quality=95), 16)
+    assert np.abs(decoded.astype(int) - images.decode(encoded(large), 16)).max() <= 1
+
+
+def test_every_16_bit_value_is_divided_by_257_and_rounded():
+    values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(images.decode(encoded(Image.fromarray(values)), 256), np.rint(values / 257))
+
+
+LARGE = {
+    "16-bit PNG": (Image.fromarray(np.zeros((4096, 4096), np.uint16)), "PNG"),
+    "RGBA PNG": (Image.new("RGBA", (4096, 4096), (1, 2, 3, 4)), "PNG"),
+    "JPEG": (Image.new("RGB", (4096, 4096), (1, 2, 3)), "JPEG"),
+}
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("16-bit PNG", 100), ("RGBA PNG", 140), ("JPEG", 40)])
+def test_the_largest_images_take_little_memory(name: str, megabytes: int, tmp_path: Path):
+    (tmp_path / "image").write_bytes(encoded(*LARGE[name]))
+    code = (
+        "import resource, sys; from service import images; data = open(sys.argv[1], 'rb').read()\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "images.decode(images.encode_png(images.np.zeros((28, 28), 'uint8')), 28); before = peak()\n"
+        "images.decode(data, 28); print(peak() - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "image"], capture_output=True, text=True, check=True)
+    assert int(run.stdout) * 1024 < megabytes * 2**20
+
+
+def test_decoding_in_threads_leaves_the_warning_filters_alone():
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda data: images.decode(data, 28), [LOSSLESS["GIF"]] * 400))
+    assert warnings.filters == before
 
 
 def test_a_file_may_have_ten_mebibytes():
