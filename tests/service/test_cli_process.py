@@ -22,6 +22,14 @@ REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "service.cli"]
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Children of a process that ignores SIGINT, as one in the background does, would ignore it as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def environment(linear_models):
     return {**os.environ, "ODDGLYPH_MODELS": str(linear_models), "PYTHONPATH": str(REPOSITORY), "TERM": "xterm"}
 

@@ -40,7 +40,7 @@ def items_of(digits, kinds):
     return [Item(str(number), makers[kind](next(pixels))) for number, kind in enumerate(kinds)]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True, deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds=st.text("aabbefn", max_size=20), batch_size=st.integers(1, 9))
 def test_rows_keep_order_ids_and_errors_whatever_the_batches(kinds, batch_size, detector, digits):
     items = items_of(digits, kinds)
@@ -99,7 +99,6 @@ def test_names_that_are_no_text_become_text(detector, digits):
 p_values = st.lists(st.integers(1, 50).map(lambda rank: rank / 50) | st.floats(1e-6, 1), min_size=1, max_size=60)
 
 
-@settings(derandomize=True, deadline=None)
 @given(values=p_values, alpha=st.floats(0.001, 0.5))
 def test_rejections_are_those_of_scipy(values, alpha):
     threshold = score.rejection_threshold(np.array(values), alpha)
@@ -117,7 +116,6 @@ def test_nothing_is_rejected_where_there_is_nothing():
     assert score.rejection_threshold(np.array([0.9, 1.0]), 0.05) == 0.0
 
 
-@settings(derandomize=True, deadline=None)
 @given(values=st.lists(st.floats(1e-6, 1) | st.none(), max_size=40))
 def test_fdr_changes_the_verdict_only(values):
     rows = [

@@ -42,7 +42,7 @@ def _from_text(id, is_anomaly, closest, error, **figures):
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True, deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(written=rows)
 def test_rows_survive_writing_and_reading(format_, written, tmp_path):
     path = tmp_path / f"out.{format_}"

@@ -126,7 +126,7 @@ def test_damage_never_escapes_as_another_error(name, pixels, tmp_path_factory):
     CONTAINERS[name][0](path, pixels)
     whole = path.read_bytes()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), min_size=1, max_size=8))
     def damage(changes):
         data = bytearray(whole)
