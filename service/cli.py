@@ -20,7 +20,8 @@ from rich.text import Text
 
 from service.batch import sinks, sources
 from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
-from service.errors import OddglyphError
+from service.errors import AddressError, OddglyphError
+from service.http import address
 from service.published import artifact, calibration, defaults, group
 from service.published.artifact import Artifact
 from service.published.detector import DEFAULT_ALPHA, Detector, Row
@@ -31,6 +32,8 @@ from service.published.onnx_model import MAX_BATCH, Device
 
 TABLE_ROWS = 50
 MAX_SAMPLES = 10_000
+BROKEN_SOURCE = 3
+PORT_IN_USE = 4
 INTERRUPTED = 130
 MODELS_DIR = defaults.models_dir()
 
@@ -99,6 +102,9 @@ def score(
     device: WhichDevice = "auto",
     threads: Threads = 0,
     batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = BATCH_SIZE,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help=f"Exit status 0, not {BROKEN_SOURCE}, although a source breaks off.")
+    ] = False,
 ) -> None:
     """Score images; one that cannot be read is a row with an error.
 
@@ -110,9 +116,9 @@ def score(
     sources.check(paths, choice)
     detector = _load_detector(model, models_dir, device, threads)
     to_terminal = out is None and sys.stdout.isatty()
-    tally, started = Tally(), time.monotonic()
-    with _progress(disable=to_terminal or not sys.stderr.isatty()) as progress:
-        items = progress.track(sources.stream(paths, choice), description="images")
+    tally, losses, started = Tally(), sources.Losses(), time.monotonic()
+    with _progress(disable=to_terminal or sys.stderr is None or not sys.stderr.isatty()) as progress:
+        items = progress.track(sources.stream(paths, choice, losses), description="images")
         rows = score_items(items, detector, alpha, invert=invert, batch_size=batch_size)
         rows = tally.count(control_fdr(rows, alpha) if fdr else rows)
         if to_terminal and format_ is None:
@@ -123,8 +129,10 @@ def score(
     rate = tally.images / (time.monotonic() - started)
     stderr.print(
         f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
-        f"images/s: {rate:,.0f}, model: {detector.name}, out: {out or 'standard output'}"
+        f"{losses}images/s: {rate:,.0f}, model: {detector.name}, out: {out or 'standard output'}"
     )
+    if losses.broken and not keep_going:
+        raise typer.Exit(BROKEN_SOURCE)
 
 
 @app.command()
@@ -148,7 +156,7 @@ def calibrate(
     sources.check(paths, choice)
     base, tally = _load(model, "detector", models_dir), Tally()
     with artifact.staging(models_dir, name, replace=replace) as path:
-        items = sources.stream(paths, choice)
+        items = sources.stream(paths, choice, sources.Losses())
         rows = tally.count(score_items(items, Detector(base, "cpu"), DEFAULT_ALPHA, invert=invert))
         scores = [row.score for row in rows if row.score is not None]
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -191,7 +199,8 @@ def serve(
     models_dir: ModelsDir = MODELS_DIR,
     device: WhichDevice = "auto",
 ) -> None:
-    """Serve the published models over HTTP, until interrupted."""
+    """Serve the published models over HTTP, until interrupted; exit status 4 if the address is not free."""
+    address.check(host, port)
     settings = {"ODDGLYPH_MODELS": str(models_dir.resolve()), "ODDGLYPH_DEVICE": device}
     options = ["--working-dir", str(Path(__file__).parents[1]), "--host", host, "--port", str(port)]
     command = [sys.executable, "-m", "bentoml", "serve", "service.api:Oddglyph", *options]
@@ -267,12 +276,15 @@ def _cell(value: str | float | bool | None) -> Text:
 
 def main() -> None:
     """Run the command; what goes wrong for a user is one sentence and exit status 1."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+    for name in ("SIGTERM", "SIGHUP"):  # so that temporary files are removed; Windows has no SIGHUP, nohup ignores it
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
         app()
     except OddglyphError as error:
         stderr.print(f"oddglyph: error: {error}")
-        sys.exit(1)
+        sys.exit(PORT_IN_USE if isinstance(error, AddressError) else 1)
     except SystemExit as status:
         if status.code == INTERRUPTED:
             stderr.print("oddglyph: interrupted; nothing was written")

@@ -61,6 +61,10 @@ class SourceError(OddglyphError):
     """A batch source cannot be read at all, or a sink cannot be written."""
 
 
+class AddressError(OddglyphError):
+    """The server cannot listen at the address it was given."""
+
+
 class OverloadedError(OddglyphError):
     """The queue is full; the client should come back in a second."""
 

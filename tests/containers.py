@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from service import images
 from service.batch import sources
-from service.batch.sources import Choice
+from service.batch.sources import Choice, Losses
 
 SIZE = 32
 COUNT = 5
@@ -23,7 +23,7 @@ def read(*patterns, choice=Choice()):  # noqa: B008
     """What the command does: find, check, stream."""
     paths = sources.find(patterns)
     sources.check(paths, choice)
-    return list(sources.stream(paths, choice))
+    return list(sources.stream(paths, choice, Losses()))
 
 
 def ids(items):

@@ -5,6 +5,7 @@ raise SourceError for an array that holds something else, and let the errors of 
 """
 
 import gzip
+import io
 import math
 import struct
 import tokenize
@@ -19,6 +20,7 @@ from service.errors import SourceError
 from service.images import MAX_IMAGE_SIDE, Pixels
 
 IDX_UINT8 = 8
+MAX_HEADER_BYTES = 10_000  # as NumPy
 
 Images = Iterator[tuple[str, Pixels]]
 
@@ -65,10 +67,14 @@ def _may_hold_images(archive: zipfile.ZipFile, key: str) -> bool:
 
 
 def _header(file: Readable) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    length = _read_exactly(file, 2 if is_first else 4)
+    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:  # which NumPy would read before it looks at the size
+        raise ValueError("a header that is too long")
+    header = io.BytesIO(length + _read_exactly(file, int.from_bytes(length, "little")))
     try:
-        return read(file)
+        return read(header)
     except (SyntaxError, tokenize.TokenError):  # the header is parsed as Python
         raise ValueError("a damaged header") from None
 
@@ -90,6 +96,8 @@ def _rows(file: Readable, name: str, dtype: str, shape: tuple[int, ...]) -> Imag
     for index in range(shape[0]):
         data = _read_exactly(file, math.prod(shape[1:]))
         yield f"{name}[{index}]", np.frombuffer(data, np.uint8).reshape(shape[1:])
+    if file.read(1):
+        raise SourceError(f"{name}: expected to end after {shape[0]:,} images, as it states, got more; check it")
 
 
 def _read_exactly(file: Readable, count: int) -> bytes:

@@ -56,8 +56,10 @@ def choose_format(out: Path | None, name: Format | None) -> Format:
 
 
 def check(out: Path | None, sources: Sequence[Path]) -> None:
-    """Raise SourceError if `out` cannot become a file, or is one of `sources`."""
+    """Raise SourceError if `out` cannot become a file, or is one of `sources`, or if standard output is needed and closed."""
     if out is None:
+        if sys.stdout is None:
+            raise SourceError("standard output: expected an open one, got a closed one; give --out FILE")
         return
     if out.is_dir() or not out.parent.is_dir():
         raise SourceError(

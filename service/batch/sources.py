@@ -6,6 +6,7 @@ other file is taken for one image. Archives are never extracted to disk.
 """
 
 import glob
+import io
 import lzma
 import struct
 import tarfile
@@ -17,16 +18,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import starmap
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from stat import S_ISLNK
+from typing import IO, Self
 
-import pyarrow as pa
 from pyarrow import parquet
 
 from service import images
-from service.batch import array_files
+from service.batch import array_files, parquet_files
 from service.errors import OddglyphError, SourceError
 
-PARQUET_ROWS = 64
+PIECE_BYTES = 4096  # bzip2 and LZMA decompress whatever they are given, a thousandfold or more
 MAX_TAR_HEADER_BYTES = 2**20
 
 # What the readers below raise for damaged files; zlib, lzma and struct have errors of their own.
@@ -51,6 +52,19 @@ class Choice:
     column: str | None = None
 
 
+@dataclass
+class Losses:
+    """What sources hold that never becomes an image: sources that break off, and links and members passed over."""
+
+    broken: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        """Return what there is to tell, each part with a comma behind it."""
+        parts = {"sources that break off": self.broken, "links and other files passed over": self.skipped}
+        return "".join(f"{name}: {count:,}, " for name, count in parts.items() if count)
+
+
 @dataclass(frozen=True)
 class Item:
     """One image of a source, not decoded yet; `content` is an error where the source holds something unreadable."""
@@ -70,6 +84,9 @@ class Item:
         return pixels
 
 
+Reader = Callable[[Path, Choice, Losses], Iterator[Item]]
+
+
 def find(patterns: Sequence[str]) -> list[Path]:
     """Return the files and folders that paths and glob `patterns` name; SourceError for one that names nothing."""
     return [path for pattern in patterns for path in _find(pattern)]
@@ -78,7 +95,7 @@ def find(patterns: Sequence[str]) -> list[Path]:
 def check(paths: Sequence[Path], choice: Choice) -> None:
     """Raise SourceError for the first of `paths` that cannot be opened or holds no image."""
     for path in paths:
-        with closing(_read(path, choice)) as items:
+        with closing(_read(path, choice, Losses())) as items:
             if next(items, None) is None:
                 suffixes = ", ".join(sorted(images.SUFFIXES))
                 raise SourceError(
@@ -86,12 +103,16 @@ def check(paths: Sequence[Path], choice: Choice) -> None:
                 )
 
 
-def stream(paths: Sequence[Path], choice: Choice) -> Iterator[Item]:
-    """Yield the images in `paths`, in order; for a source that breaks off an item with the error, then the next."""
+def stream(paths: Sequence[Path], choice: Choice, losses: Losses) -> Iterator[Item]:
+    """Yield the images in `paths`, in order; for a source that breaks off an item with the error, then the next.
+
+    `losses` is counted up on the way.
+    """
     for path in paths:
         try:
-            yield from _read(path, choice)
+            yield from _read(path, choice, losses)
         except SourceError as error:
+            losses.broken += 1
             yield Item(path.as_posix(), error)
 
 
@@ -109,25 +130,25 @@ def _find(pattern: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, choice: Choice) -> Generator[Item, None, None]:
+def _read(path: Path, choice: Choice, losses: Losses) -> Generator[Item, None, None]:
     try:
-        yield from _reader(path)(path, choice)
+        yield from _reader(path)(path, choice, losses)
     except DAMAGED as error:
         raise SourceError(f"{path}: expected a complete, readable file, got: {_reason(error)}; copy it again") from None
 
 
-def _reader(path: Path) -> Callable[[Path, Choice], Iterator[Item]]:
+def _reader(path: Path) -> Reader:
     if path.is_dir():
         return _folder
     name = path.name.lower()
     return next((reader for suffix, reader in READERS.items() if name.endswith(suffix)), _image)
 
 
-def _image(path: Path, _: Choice) -> Iterator[Item]:
+def _image(path: Path, _: Choice, __: Losses) -> Iterator[Item]:
     yield Item(path.as_posix(), path)
 
 
-def _folder(path: Path, choice: Choice) -> Iterator[Item]:
+def _folder(path: Path, choice: Choice, losses: Losses) -> Iterator[Item]:
     try:
         children = sorted(path.iterdir())
     except OSError as error:
@@ -135,48 +156,60 @@ def _folder(path: Path, choice: Choice) -> Iterator[Item]:
         return
     for child in children:
         if child.is_dir():
-            if not (child.name.startswith(".") or child.is_symlink()):  # a link may lead back up
-                yield from _folder(child, choice)
+            if child.is_symlink():  # it may lead back up
+                losses.skipped += 1
+            elif not child.name.startswith("."):
+                yield from _folder(child, choice, losses)
         elif _names_image(child.name) and child.is_file():
-            yield from _image(child, choice)
+            yield from _image(child, choice, losses)
 
 
-def _idx(path: Path, _: Choice) -> Iterator[Item]:
+def _idx(path: Path, _: Choice, __: Losses) -> Iterator[Item]:
     return starmap(Item, array_files.read_idx(path))
 
 
-def _npy(path: Path, _: Choice) -> Iterator[Item]:
+def _npy(path: Path, _: Choice, __: Losses) -> Iterator[Item]:
     return starmap(Item, array_files.read_npy(path))
 
 
-def _npz(path: Path, choice: Choice) -> Iterator[Item]:
+def _npz(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
     return starmap(Item, array_files.read_npz(path, choice.key))
 
 
-def _zip(path: Path, _: Choice) -> Iterator[Item]:
+def _zip(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
     with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if _names_image(member.filename)]
+        files = [member for member in archive.infolist() if not member.is_dir()]
+        members = [file for file in files if _names_image(file.filename) and not S_ISLNK(file.external_attr >> 16)]
+        losses.skipped += len(files) - len(members)
         if any(member.flag_bits & 1 for member in members):
             raise SourceError(f"{path}: expected an archive without a password, got an encrypted one; unpack it first")
         for member in members:
             yield Item(
-                f"{path.as_posix()}/{member.filename}", _content(partial(archive.read, member), member.file_size)
+                f"{path.as_posix()}/{member.filename}", _content(partial(archive.open, member), member.file_size)
             )
 
 
-def _tar(path: Path, _: Choice) -> Iterator[Item]:
+def _tar(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
     with _TarArchive.open(path) as archive:
         for member in iter(archive.next, None):
             if member.isreg() and _names_image(member.name):
-                read = partial(_read_tar_member, archive, member)
-                yield Item(f"{path.as_posix()}/{member.name}", _content(read, member.size))
+                opened = partial(archive.extractfile, member)
+                yield Item(f"{path.as_posix()}/{member.name}", _content(opened, member.size))
+            else:
+                losses.skipped += not member.isdir()
             archive.members.clear()  # or the list would grow with the archive
+        # Where a header is cut off or damaged tarfile stops as if the archive ended, but does not move on.
+        if archive.fileobj is not None:
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError("an archive that was cut short")
 
 
-def _parquet(path: Path, choice: Choice) -> Iterator[Item]:
-    with parquet.ParquetFile(path) as file:
-        column = _image_column(path, file.schema_arrow, choice.column)
-        batches = file.iter_batches(PARQUET_ROWS, columns=[column])
+def _parquet(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
+    with parquet.ParquetFile(path, buffer_size=2**16) as file:
+        column = parquet_files.image_column(path, file.schema_arrow, choice.column)
+        parquet_files.check_pages(path, file, column)
+        batches = file.iter_batches(1, columns=[column])  # more rows may repeat one large value of a dictionary
         rows = (row for batch in batches for row in batch.column(0).to_pylist())
         missing = SourceError("image: expected the bytes of an image file, got null; fill the row")
         for index, row in enumerate(rows):
@@ -184,7 +217,7 @@ def _parquet(path: Path, choice: Choice) -> Iterator[Item]:
             yield Item(f"{path.as_posix()}[{index}]", missing if data is None else data)
 
 
-READERS: dict[str, Callable[[Path, Choice], Iterator[Item]]] = {
+READERS: dict[str, Reader] = {
     ".npy": _npy,
     ".npz": _npz,
     ".zip": _zip,
@@ -219,38 +252,23 @@ class _TarArchive(tarfile.TarFile):
     members: list[tarfile.TarInfo]  # which the type stubs leave out
 
 
-def _read_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    return file.read() if file else b""
-
-
-def _image_column(path: Path, schema: pa.Schema, name: str | None) -> str:
-    names = [field.name for field in schema if name in (None, field.name) and _may_be_images(field.type)]
-    if len(names) != 1:
-        found = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise SourceError(f"{path}: expected one binary column of image files, got {found}; choose one by --column")
-    return str(names[0])
-
-
-def _may_be_images(dtype: Any) -> bool:
-    """Return whether a column's type is binary, or the struct with `bytes` that Hugging Face data sets use."""
-    if pa.types.is_struct(dtype):
-        return dtype.get_field_index("bytes") >= 0 and _may_be_images(dtype.field("bytes").type)
-    return bool(pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype))
-
-
 def _read_file(path: Path) -> bytes | OddglyphError:
     try:
-        return _content(path.read_bytes, path.stat().st_size)
+        return _content(lambda: path.open("rb"), path.stat().st_size)
     except OSError as error:
         return _unreadable("file", error)
 
 
-def _content(read: Callable[[], bytes], size_bytes: int) -> bytes | OddglyphError:
-    """Return what `read` returns, or why not: what is too large for an image is not read at all."""
+def _content(opened: Callable[[], IO[bytes] | None], size_bytes: int) -> bytes | OddglyphError:
+    """Return what the file holds, or why not: of what is too large for an image, the header lying or not, no more is read."""
+    data = bytearray()
     try:
         images.check_bytes(size_bytes)
-        return read()
+        with opened() or io.BytesIO() as file:
+            while piece := file.read(PIECE_BYTES):
+                data += piece
+                images.check_bytes(len(data))
+        return bytes(data)
     except OddglyphError as error:
         return error
     except DAMAGED as error:

@@ -82,7 +82,7 @@ def huge_npy(path):
         file.truncate(file.tell() + 1_000_000 * 28 * 28)
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("fdr", [[], ["--fdr"]])
 def test_interrupted_run_leaves_nothing(sent, status, fdr, linear_models, tmp_path):
     huge_npy(tmp_path / "huge.npy")
@@ -157,3 +157,60 @@ def test_terminal_shows_a_table(linear_models, png_folder):
     assert "digits/00.png" in lines[1]
     assert "image: expected PNG" in shown.decode()
     assert lines[-1].startswith("images: 2, ")
+
+
+def run_in_shell(command, linear_models, folder):
+    words = " ".join(COMMAND)
+    return subprocess.run(
+        command.format(words),
+        shell=True,
+        cwd=folder,
+        env=environment(linear_models),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_closed_standard_output_is_one_sentence(linear_models, png_folder):
+    run = run_in_shell("{} score 00.png >&-", linear_models, png_folder)
+    assert run.returncode == 1
+    assert run.stderr == ("oddglyph: error: standard output: expected an open one, got a closed one; give --out FILE\n")
+    assert run_in_shell("{} score 00.png --out out.csv >&- 2>&-", linear_models, png_folder).returncode == 0
+    assert (png_folder / "out.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_output_may_be_a_pipe_or_device(suffix, linear_models, png_folder):
+    os.mkfifo(png_folder / "pipe")
+    (png_folder / "null").symlink_to("/dev/null")
+    command = f"cat pipe > copy & {{}} score 00.png --out pipe --format {suffix} && wait"
+    assert run_in_shell(command, linear_models, png_folder).returncode == 0
+    assert (png_folder / "pipe").is_fifo()
+    assert (png_folder / "copy").stat().st_size
+    assert run_in_shell(f"{{}} score 00.png --out null --format {suffix}", linear_models, png_folder).returncode == 0
+    assert Path("/dev/null").is_char_device()
+    assert (png_folder / "null").is_symlink()
+
+
+def test_port_in_use_is_one_sentence(linear_models, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = run_in_shell(f"{{}} serve --port {port}", linear_models, tmp_path)
+    assert run.returncode == 4
+    reason = os.strerror(errno.EADDRINUSE)
+    assert run.stderr == (
+        f"oddglyph: error: 127.0.0.1:{port}: expected a free address, got: {reason}; choose another --port\n"
+    )
+
+
+def test_source_that_breaks_off_has_an_exit_status_of_its_own(linear_models, tmp_path, digits):
+    np.save(tmp_path / "digits.npy", digits["x_test"][:3])
+    with (tmp_path / "digits.npy").open("ab") as file:
+        file.write(b"more")
+    for options, status in (("", 3), ("--keep-going", 0)):
+        run = run_in_shell(f"{{}} score digits.npy --out out.csv {options}", linear_models, tmp_path)
+        assert run.returncode == status
+        assert "unreadable: 1, sources that break off: 1, images/s: " in run.stderr
+        with (tmp_path / "out.csv").open() as file:
+            assert [bool(row["error"]) for row in csv.DictReader(file)] == [False, False, False, True]

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from service import images
 from service.batch import sources
-from service.batch.sources import Choice
+from service.batch.sources import Choice, Losses
 from service.errors import SourceError
 
 
@@ -113,4 +113,4 @@ def test_archives_do_not_pile_up_in_memory(tmp_path, pixels):
 
 
 def read_lazily(name):
-    return sources.stream(sources.find([name]), Choice())
+    return sources.stream(sources.find([name]), Choice(), Losses())

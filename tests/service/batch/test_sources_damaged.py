@@ -1,9 +1,13 @@
 """Damaged and unfit sources: one sentence, or a row; never another error, never the end of what can still be read."""
 
+import gzip
+import io
 import itertools
 import os
 import tarfile
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +18,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from service import images
-from service.batch import sources
-from service.batch.sources import Choice
+from service.batch import parquet_files, sources
+from service.batch.sources import Choice, Losses
 from service.errors import OddglyphError, SourceError
 
 
@@ -54,11 +58,108 @@ def test_source_cut_short_ends_in_a_row_and_the_next_one_follows(name, pixels, t
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(len(whole) * 0.6)])
     write_npy(tmp_path / "next.npy", pixels[:1])
-    found = ids(sources.stream([tmp_path / name, tmp_path / "next.npy"], Choice()))
+    found = ids(sources.stream([tmp_path / name, tmp_path / "next.npy"], Choice(), Losses()))
     good = [f"{tmp_path}/{pattern.format(number)}" for number in range(COUNT)]
     assert found[-1] == f"{tmp_path}/next.npy[0]"
     assert found[-2] in (f"{tmp_path}/{name}", *good)
     assert [each for each in found if each in good] == good[: len(found) - 2 + (found[-2] in good)]
+
+
+def lying_zip(path, size, method):
+    """A zip whose only member states 1,000 bytes and holds `size`."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.png", bytes(size))
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 24 : at + 28] = data[22:26] = (1000).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("method", "megabytes"), [(zipfile.ZIP_DEFLATED, 1), (zipfile.ZIP_LZMA, 100)])
+def test_zip_that_lies_about_sizes_is_read_as_far_as_an_image_may_go(method, megabytes, tmp_path):
+    lying_zip(tmp_path / "lie.zip", 300 * 2**20, method)
+    tracemalloc.start()
+    [item] = read("lie.zip")
+    assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
+    tracemalloc.stop()
+    assert _reason(item) is not None
+
+
+def test_npy_header_is_bounded_before_it_is_read(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b"{")
+    with pytest.raises(SourceError, match="a header that is too long"):
+        read("a.npy")
+
+
+def test_large_value_that_parquet_stores_once_is_in_memory_once(tmp_path):
+    cell = bytes(4 * 2**20)
+    parquet.write_table(pa.table({"image": [cell] * 64}), tmp_path / "a.parquet")
+    before = pa.default_memory_pool().max_memory()
+    assert len(ids(sources.stream([tmp_path / "a.parquet"], Choice(), Losses()))) == 64
+    assert pa.default_memory_pool().max_memory() - before < 64 * 2**20
+
+
+def test_parquet_pages_larger_than_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_files, "MAX_PAGE_BYTES", 2**20)
+    cells = [bytes([value]) * 2**18 for value in range(8)]
+    parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", use_dictionary=False)
+    with pytest.raises(SourceError, match="in a row group of 8 rows; write it again with smaller row groups"):
+        read("a.parquet")
+    parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", row_group_size=2)
+    assert len(read("a.parquet")) == 8
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.npz", "t10k-images-idx3-ubyte", "images.idx3-ubyte.gz"])
+def test_file_that_holds_more_than_it_states_ends_in_a_row(name, pixels, tmp_path):
+    write, pattern = CONTAINERS[name]
+    write(tmp_path / name, pixels)
+    if name.endswith(".npz"):
+        with io.BytesIO() as array:
+            np.save(array, pixels)
+            with zipfile.ZipFile(tmp_path / name, "w") as archive:
+                archive.writestr("x.npy", array.getvalue() + b"more")
+    else:
+        more = gzip.compress(b"more") if name.endswith(".gz") else b"more"
+        with (tmp_path / name).open("ab") as file:
+            file.write(more)
+    losses = Losses()
+    items = list(sources.stream([Path(name)], Choice(), losses))
+    assert ids(items) == [*(pattern.format(number) for number in range(COUNT)), name]
+    assert "expected to end after 5 images, as it states, got more" in _reason(items[-1])
+    assert losses == Losses(broken=1)
+
+
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if name != "folder"])
+def test_source_cut_short_is_counted(name, pixels, tmp_path):
+    CONTAINERS[name][0](tmp_path / name, pixels)
+    whole = (tmp_path / name).read_bytes()
+    for share in (0.4, 0.6):
+        (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+        losses = Losses()
+        list(sources.stream([tmp_path / name], Choice(), losses))
+        assert losses.broken == 1
+
+
+def test_links_and_other_members_are_counted(pixels, tmp_path):
+    png = images.encode_png(pixels[0])
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, kind in (("a.png", tarfile.REGTYPE), ("b.png", tarfile.SYMTYPE), ("c", tarfile.DIRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(png) * (name == "a.png"), "a.png"
+            archive.addfile(member, io.BytesIO(png))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", png)
+        archive.writestr("README.txt", "no image")
+        link = zipfile.ZipInfo("b.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "a.png")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.png").write_bytes(png)
+    (tmp_path / "folder" / "up").symlink_to(tmp_path)
+    for name, skipped in (("a.tar", 1), ("a.zip", 2), ("folder", 1)):
+        losses = Losses()
+        assert len(list(sources.stream([Path(name)], Choice(), losses))) == 1
+        assert losses == Losses(skipped=skipped)
 
 
 def encrypted_zip(path):
@@ -133,7 +234,7 @@ def test_damage_never_escapes_as_another_error(name, pixels, tmp_path_factory):
         for position, value in changes:
             data[position] = value
         path.write_bytes(data)
-        for item in itertools.islice(sources.stream([path], Choice()), 10):
+        for item in itertools.islice(sources.stream([path], Choice(), Losses()), 10):
             _reason(item)
 
     damage()
