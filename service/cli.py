@@ -18,10 +18,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from service import address
 from service.batch import sinks, sources
 from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
 from service.errors import AddressError, OddglyphError
-from service.http import address
 from service.published import artifact, calibration, defaults, group
 from service.published.artifact import Artifact
 from service.published.detector import DEFAULT_ALPHA, Detector, Row

@@ -19,7 +19,8 @@ ROOMS = {
     "service.batch": FOUNDATION | {"service.published"},
     "service.http": FOUNDATION | {"service.published"},
     "service.api": FOUNDATION | {"service.published", "service.http"},
-    "service.cli": FOUNDATION | {"service.published", "service.batch"},
+    "service.address": FOUNDATION,
+    "service.cli": FOUNDATION | {"service.published", "service.batch", "service.address"},
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }
 

@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
+from service import address
 from service.errors import AddressError
-from service.http import address
 
 
 def test_a_free_port_is_taken_and_given_back():
