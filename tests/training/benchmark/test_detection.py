@@ -35,7 +35,7 @@ def test_results_are_kept_and_not_measured_again(digits_npz: Path, tmp_path: Pat
     lines = json.loads(out.with_suffix(".json").read_text())
     assert [line["method"] for line in lines] == ["pca", "iforest"]
     assert "pca low seed 0" not in second.output
-    assert all(0 <= line["auroc"] <= 1 for line in lines)
+    assert all(0 <= line["auroc"] <= 1 and line["images_per_second"] > 0 for line in lines)
     assert "| pca | " in out.with_suffix(".md").read_text()
 
 
@@ -56,14 +56,16 @@ def test_an_unknown_method_is_named_with_the_known_ones(digits_npz: Path, tmp_pa
 
 
 def test_the_table_gives_means_over_seeds_and_the_worst_class():
-    def result(name: str, seed: int, auroc: float) -> Result:
+    def result(name: str, seed: int, auroc: float, speed: float | None) -> Result:
         rates = {"detected": 0.5, "false_alarms": 0.01, "false_alarms_05": 0.05, "inside": True}
         task = {"method": "density", "data": "mnist", "protocol": "A", "class_name": name, "seed": seed}
-        return Result(**task, **rates, auroc=auroc, average_precision=1, seconds=1)
+        return Result(**task, **rates, auroc=auroc, average_precision=1, seconds=1, images_per_second=speed)
 
-    page = detection.table([result("0", 0, 1.0), result("0", 1, 0.9), result("1", 0, 0.8), result("1", 1, 0.7)])
+    zeros = [result("0", 0, 1.0, 100), result("0", 1, 0.9, 200)]
+    page = detection.table([*zeros, result("1", 0, 0.8, 300), result("1", 1, 0.7, None)])
     row = [cell.strip() for cell in page.splitlines()[4].split("|")[1:-1]]
-    assert row == ["density", "95.00", "75.00", "85.00 ± 5.00", "75.00", "0.500", "0.0100", "4/4", "1", "2"]
+    assert row[:7] == ["density", "95.00", "75.00", "85.00 ± 5.00", "75.00", "0.500", "0.0100"]
+    assert row[7:] == ["0.0500", "4/4", "1", "200", "2"]
 
 
 def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
