@@ -23,6 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Links are followed and the permissions of an existing file kept. A device or pipe is yielded itself, since
     replacing it would break what others use. What killed processes have left of earlier attempts is removed.
+
+        with replacing(Path("scores.csv")) as path:
+            path.write_text("whole, or not there at all")
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():

@@ -46,7 +46,12 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Choice:
-    """Which array of an .npz and which column of a Parquet file to read; None takes the only one that holds images."""
+    """Which array of an .npz and which column of a Parquet file to read; None takes the only one that holds images.
+
+    Choice()  # the only array or column of images
+    Choice(key="x_test")  # of an .npz that holds several
+    Choice(column="image")  # of a Parquet file
+    """
 
     key: str | None = None
     column: str | None = None

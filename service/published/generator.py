@@ -18,7 +18,12 @@ Labels = NDArray[np.int64]
 
 
 class Generator:
-    """A published generator, ready to sample; ArtifactError if it does not give its own golden outputs here."""
+    """A published generator, ready to sample; ArtifactError if it does not give its own golden outputs here.
+
+    generator = Generator(artifact.load(Path("models/cifar10-cond")))
+    generator.sample("cat", count=16, seed=7)  # uint8 [16, 32, 32, 3]
+    generator.sample(None, count=10, seed=7)  # one image of each class in turn
+    """
 
     def __init__(self, artifact: Artifact, device: Device = "auto", threads: int = 0) -> None:
         manifest = artifact.manifest
