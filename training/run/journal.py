@@ -1,6 +1,7 @@
 """What a person watches while a run goes on: progress bar, TensorBoard events, curves and pictures, checkpoints."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -17,6 +18,8 @@ from training.run.folder import Run
 
 Line = dict[str, float]
 
+DRAW_SECONDS = 10.0  # short epochs are not all drawn: a picture may take longer than one
+
 log = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class Journal:
         self.history = list(history)
         self._run = run if fabric.is_global_zero else None
         self._started = time.monotonic() - seconds
+        self._drawn, self._steps = -math.inf, steps
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -50,25 +54,30 @@ class Journal:
     def write(self, line: Line, state: dict[str, Any], pictures: Callable[[], dict[str, Tensor]]) -> None:
         """Add an epoch's `line` and make the run resumable from here with the learner's `state`; then draw `pictures`.
 
-        What goes wrong in drawing costs a picture, and neither the epoch nor the training.
+        What goes wrong in drawing costs a picture, and neither the epoch nor the training. After short epochs nothing is
+        drawn, but after the last.
         """
         self.history.append(line)
-        if self._run is None:
+        if self._run is None or self._events is None:
             return
         seconds = time.monotonic() - self._started
         self._run.save({"seconds": seconds, "history": self.history, "learner": state})
         figures = {name: value for name, value in line.items() if name not in ("epoch", "step")}
         text = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        for name, value in figures.items():
+            self._events.add_scalar(name, value, int(line["step"]))
         self._progress.console.print(f"{self._run.phase} epoch {line['epoch']:.0f}  {text}")
+        is_last = int(line["step"]) >= self._steps
+        if time.monotonic() - self._drawn < DRAW_SECONDS and not is_last:
+            return
+        self._drawn = time.monotonic()
         try:
-            self._draw(self._run, figures, pictures(), int(line["step"]))
+            self._draw(self._run, pictures(), int(line["step"]))
         except Exception:
             log.warning("run %s: a picture could not be drawn; the checkpoint is kept", self._run.path, exc_info=True)
 
-    def _draw(self, run: Run, figures: Line, pictures: dict[str, Tensor], step: int) -> None:
+    def _draw(self, run: Run, pictures: dict[str, Tensor], step: int) -> None:
         assert self._events is not None
-        for name, value in figures.items():
-            self._events.add_scalar(name, value, step)
         plots.curves(self.history, run.curves)
         for name, picture in pictures.items():
             pixels = plots.tile(picture)
