@@ -1,4 +1,4 @@
-"""Features as a fixed layer, without anything learned: which way strokes run, and where.
+"""Features as fixed layers, without anything learned: which way strokes run and where, and how bright what is.
 
 Maps of an image are pooled into overlapping cells. What a small deformation of the image would do to the features is
 found from the same maps: to first order it moves them along the displacement (Simard et al., Transformation invariance
@@ -16,7 +16,8 @@ from training.data import IMAGE_SIZE
 
 ORIENTATIONS = 12
 CELLS = (4, 8)  # pixels
-DIM = 0.05  # an image with less contrast shows nothing
+FINE = 2  # pixels, a cell of intensities
+DIM = 0.05  # an image with nothing brighter is dark, and not brightened
 FEATURES = sum(ORIENTATIONS * (IMAGE_SIZE // cell) ** 2 for cell in CELLS)
 SHARPNESS = 4  # exponent of the cosine, twice a square: how quickly a share falls off with the angle
 BEND = 0.64  # pixels at the edge of the image
@@ -111,6 +112,28 @@ class OrientedGradients(nn.Module):
         return functional.normalize(bins, dim=-1, eps=1e-3)
 
 
+class Intensities(nn.Module):
+    """Light images [N, 1, 32, 32] in [0, 1] to features [N, 256]: their brightness in overlapping cells of 2 pixels.
+
+    The brightest pixel counts as 1. The squared length of the features is the mean square of the brightness.
+    """
+
+    size = (IMAGE_SIZE // FINE) ** 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooling = Pooling(FINE)
+
+    def forward(self, light: Tensor) -> Tensor:
+        """Return the features of each image."""
+        means: Tensor = self.pooling(_brightened(light))
+        return means * (FINE / IMAGE_SIZE)
+
+    def deformed(self, light: Tensor) -> Tensor:
+        """Return the features of each image, and of the image deformed in twelve ways [N, 1 + DEFORMATIONS, size]."""
+        return self.pooling.deformed(_brightened(light)) * (FINE / IMAGE_SIZE)
+
+
 def energy_map(features: Tensor) -> Tensor:
     """Return how much of `features` [N, FEATURES], or of a difference of two, lies around each pixel [N, 32, 32].
 
@@ -122,6 +145,10 @@ def energy_map(features: Tensor) -> Tensor:
     energy = functional.avg_pool2d(functional.avg_pool2d(energy, 2, stride=1, padding=1), 2, stride=1)
     size = (IMAGE_SIZE, IMAGE_SIZE)
     return functional.interpolate(energy, size=size, mode="bilinear", align_corners=False).squeeze(1)
+
+
+def _brightened(light: Tensor) -> Tensor:
+    return light / light.amax(dim=(1, 2, 3), keepdim=True).clamp_min(DIM)
 
 
 def _triangles(cell: int) -> Tensor:

@@ -8,18 +8,27 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from training.data import NormalSplit
-from training.density.features import FEATURES, OrientedGradients, energy_map
+from training.density.features import FEATURES, Intensities, OrientedGradients, energy_map
 from training.density.learner import OutlierLearner
 from training.density.model import CLASSES, Density, OutlierClassifier, restored, to_light
-from training.density.neighbours import BATCH, LocalHull, Queries, features_of, principal_components, separation
+from training.density.neighbours import (
+    BATCH,
+    Features,
+    LocalHull,
+    Queries,
+    features_of,
+    principal_components,
+    separation,
+)
 from training.density.outliers import jitter, outliers
 from training.recipes import DensityRecipe
 from training.run.folder import Run
 from training.run.loop import Examples, fit
 
-CHOICE_IMAGES = 1000  # normal images by which the number of roots is chosen
+CHOICE_IMAGES = 1000  # normal images by which the roots and the weight of brightness are chosen
 CHOICE_OUTLIERS = 2  # for each of them
 ROOTS = (1, 2)
+BRIGHTNESS_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 MIN_JITTERED, MIN_OUTLIERS, MIN_STEPS = 600, 2000, 600  # few images are shown more often
 WATCHED = 1000  # examples that a person sees the training's progress on
 
@@ -58,11 +67,12 @@ def fit_density(
     indices = torch.randperm(len(normal.pixels), generator=generator)[: recipe.max_images].sort().values
     every = Queries(to_light(normal.pixels[indices.numpy()]), torch.from_numpy(normal.groups)[indices])
     kept = every[without_outliers(every, recipe)] if recipe.contamination else every
-    hull = _fit_hull(kept, recipe, generator, fabric.device)
+    (hull, brightness), weight = _fit_hulls(kept, recipe, generator, fabric.device)
     classifier, odds = _fit_classifier(every, kept, hull, recipe, seed, generator, fabric, run)
-    density = Density(hull, classifier).to(fabric.device)
-    density.weights[1] = recipe.classifier_weight
-    parts = torch.stack([hull.leave_group_out(every), odds], dim=1)
+    density = Density(hull, brightness if weight else None, classifier).to(fabric.device)
+    density.weights.copy_(torch.tensor([1, weight, recipe.classifier_weight]))
+    by_brightness = brightness.leave_group_out(every) if weight else torch.zeros_like(odds)
+    parts = torch.stack([hull.leave_group_out(every), by_brightness, odds], dim=1)
     density.mean.copy_(parts.mean(dim=0))
     density.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
     density.usual_energy.copy_(_usual_energy(hull, kept))
@@ -82,19 +92,35 @@ def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
     return distances <= distances.quantile(1 - recipe.contamination)
 
 
-def _fit_hull(kept: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device) -> LocalHull:
-    """Return the hull whose features, with one root or two, tell normal images from outliers made of them best."""
+def _fit_hulls(
+    kept: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device
+) -> tuple[tuple[LocalHull, LocalHull], float]:
+    """Return the hulls by gradients and by brightness, and the weight of the second, that tell made outliers best."""
     more = torch.cat([jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))])[:MIN_JITTERED]
     chosen = kept[torch.randperm(len(kept), generator=generator)[:CHOICE_IMAGES]]
     made = [outliers(chosen.light, generator) for _ in range(_rounds(CHOICE_IMAGES, len(chosen), CHOICE_OUTLIERS))]
     odd = Queries(torch.cat([m.light for m in made]), torch.cat([chosen.groups[m.sources] for m in made]))
-    told = {}
-    for roots in ROOTS:
-        components, prototypes = min(recipe.components, len(kept) + len(more) - 1), min(recipe.prototypes, len(kept))
-        hull = LocalHull(OrientedGradients(roots), prototypes, components, recipe).to(device)
+    components, prototypes = min(recipe.components, len(kept) + len(more) - 1), min(recipe.prototypes, len(kept))
+    fitted = []
+    kinds: list[Features] = [*(OrientedGradients(roots) for roots in ROOTS), Intensities()]
+    for features in kinds:
+        hull = LocalHull(features, prototypes, components, recipe).to(device)
         hull.fit(kept.light, kept.groups, more, generator)
-        told[separation(hull.leave_group_out(chosen), hull.leave_group_out(odd))] = hull
-    return told[max(told)]
+        fitted.append((hull, *standardised(hull.leave_group_out(chosen), hull.leave_group_out(odd))))
+    *by_gradients, (brightness, normal_light, odd_light) = fitted
+    told = {
+        separation(normal + weight * normal_light, odd + weight * odd_light): (hull, weight)
+        for hull, normal, odd in by_gradients
+        for weight in BRIGHTNESS_WEIGHTS
+    }
+    hull, weight = told[max(told)]
+    return (hull, brightness), weight
+
+
+def standardised(normal: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scores `normal` and `odd` in standard deviations of the former."""
+    mean, deviation = normal.mean(), normal.std().clamp_min(1e-6)
+    return (normal - mean) / deviation, (odd - mean) / deviation
 
 
 def _fit_classifier(

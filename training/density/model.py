@@ -6,22 +6,22 @@ import torch
 from torch import Tensor, nn
 
 from service import images
-from training.density.features import FEATURES, OrientedGradients, energy_map
-from training.density.neighbours import LocalHull
+from training.density.features import FEATURES, Intensities, OrientedGradients, energy_map
+from training.density.neighbours import Features, LocalHull
 from training.density.outliers import KINDS
 from training.recipes import DensityRecipe
 
 FLOOR = -1.0  # standard deviations: a part that finds an image very normal must not outvote one that finds it odd
-PARTS = 2
+PARTS = 3
 CLASSES = 1 + len(KINDS)  # normal, and each kind of outlier
 
 
 class Density(nn.Module):
     """Light images [N, 1, 32, 32] in [0, 1] to how unlikely each is among the normal ones, and a map of what is odd.
 
-    The weighted sum of two estimates of a negative log density, up to constants:
+    The weighted sum of three estimates of a negative log density, up to constants:
 
-    - the distance to the hull of the nearest normal images by oriented gradients; see LocalHull;
+    - the distance to the hull of the nearest normal images by oriented gradients, and that by intensities; see LocalHull;
     - the log ratio of the probabilities that the image is an outlier made from normal images, or is normal, from a
       classifier that learned to name the kind of outlier. That a classifier's log ratio estimates a density is
       noise-contrastive estimation (Gutmann and Hyvaerinen, 2010). Outliers made from the normal images themselves are
@@ -35,9 +35,10 @@ class Density(nn.Module):
     weights: Tensor
     usual_energy: Tensor
 
-    def __init__(self, hull: LocalHull, classifier: "OutlierClassifier") -> None:
+    def __init__(self, hull: LocalHull, brightness: LocalHull | None, classifier: "OutlierClassifier") -> None:
         super().__init__()
         self.hull = hull
+        self.brightness = brightness
         self.classifier = classifier
         self.register_buffer("weights", torch.ones(PARTS))
         self.register_buffer("mean", torch.zeros(PARTS))
@@ -54,20 +55,20 @@ class Density(nn.Module):
         distance, nearest = self.hull.of(deformed)
         features = deformed[:, 0]
         energy = energy_map(features - nearest)
-        parts = torch.stack([distance, self.classifier(features)], dim=1)
+        by_brightness = torch.zeros_like(distance) if self.brightness is None else self.brightness(light)[0]
+        parts = torch.stack([distance, by_brightness, self.classifier(features)], dim=1)
         return self.combined(parts), energy / (energy + self.usual_energy)
 
     def combined(self, parts: Tensor) -> Tensor:
-        """Return the density [N] of `parts` [N, PARTS]: the log distance and the classifier's log odds."""
+        """Return the density [N] of `parts` [N, PARTS]: both log distances and the classifier's log odds."""
         return ((parts - self.mean) / self.deviation).clamp_min(FLOOR) @ self.weights
 
     def saved(self) -> dict[str, Any]:
         """Return all that `restored` needs."""
-        prototypes, components = self.hull.prototypes.shape
+        hulls = [self.hull] if self.brightness is None else [self.hull, self.brightness]
         return {
-            "roots": self.hull.features.roots,
-            "prototypes": prototypes,
-            "components": components,
+            "roots": getattr(self.hull.features, "roots", 1),
+            "hulls": [tuple(hull.prototypes.shape) for hull in hulls],
             "whitened": self.classifier.whitening.shape[1],
             "weights": self.state_dict(),
         }
@@ -75,8 +76,11 @@ class Density(nn.Module):
 
 def restored(saved: dict[str, Any], recipe: DensityRecipe) -> Density:
     """Return the Density, in evaluation mode, of which `saved` is what its method of that name returned."""
-    hull = LocalHull(OrientedGradients(saved["roots"]), saved["prototypes"], saved["components"], recipe)
-    density = Density(hull, OutlierClassifier(saved["whitened"], recipe.hidden))
+    features: list[Features] = [OrientedGradients(saved["roots"]), Intensities()]
+    shapes = zip(features, saved["hulls"], strict=False)
+    hulls = [LocalHull(kind, prototypes, components, recipe) for kind, (prototypes, components) in shapes]
+    brightness = hulls[1] if len(hulls) > 1 else None
+    density = Density(hulls[0], brightness, OutlierClassifier(saved["whitened"], recipe.hidden))
     density.load_state_dict(saved["weights"])
     return density.eval()
 

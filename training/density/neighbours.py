@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.density.features import OrientedGradients
+from training.density.features import Intensities, OrientedGradients
 from training.recipes import DensityRecipe
 
 BATCH = 256
+Features = OrientedGradients | Intensities
+
 EXCLUDED = 1e9  # a distance that no image has
 TINY = 1e-20
 STEPS = 8  # of conjugate gradients; more change the third digit of AUROC at most
@@ -29,7 +31,7 @@ class LocalHull(nn.Module):
     directions: Tensor
     prototypes: Tensor
 
-    def __init__(self, features: OrientedGradients, prototypes: int, components: int, recipe: DensityRecipe) -> None:
+    def __init__(self, features: Features, prototypes: int, components: int, recipe: DensityRecipe) -> None:
         super().__init__()
         self.features = features
         self.neighbours = min(recipe.hull, prototypes)
@@ -157,9 +159,9 @@ def principal_components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def features_of(features: OrientedGradients, light: Tensor) -> Tensor:
+def features_of(features: Features, light: Tensor) -> Tensor:
     """Return the features of many images [N, F], on the device of the layer `features`."""
-    device = features.sobel.device
+    device = next(features.buffers()).device
     return torch.cat([features(batch.to(device)) for batch in light.split(BATCH)])
 
 

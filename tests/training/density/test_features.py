@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from service import images
@@ -9,6 +10,7 @@ from training.density.features import (
     DEFORMATIONS,
     FEATURES,
     ORIENTATIONS,
+    Intensities,
     OrientedGradients,
     Pooling,
     energy_map,
@@ -87,3 +89,11 @@ def test_the_first_deformation_of_pooled_maps_is_a_shift_along_x_and_the_seventh
         inner[1:-1, 1:-1] = True  # at the edges the map ends
         error = (found - expected)[:, inner.flatten()].abs().max()
         assert error < 0.2 * (still - expected)[:, inner.flatten()].abs().max()
+
+
+def test_intensities_ignore_the_brightness_of_the_whole_and_keep_the_mean_square_of_smooth_images():
+    intensities = Intensities()
+    torch.testing.assert_close(intensities(bar(True)), intensities(bar(True) / 3))
+    assert intensities(torch.ones(1, 1, SIZE, SIZE)).square().sum().item() == pytest.approx(1)
+    assert intensities(torch.zeros(1, 1, SIZE, SIZE)).count_nonzero() == 0
+    torch.testing.assert_close(intensities.deformed(bar(True))[:, 0], intensities(bar(True)))
