@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
@@ -42,11 +43,9 @@ class Batcher(Generic[R]):
         self._waiting: deque[tuple[Pixels, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def __call__(self, count: int, decode: Callable[[], Awaitable[Pixels]]) -> R:
-        """Return the rows of the `count` images [count, H, W] that `decode` gives; OverloadedError if it is too full.
-
-        An image counts from before it is decoded until its row is there, so that a refusal costs no work.
-        """
+    @contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """Hold room for `count` images from before they are decoded; OverloadedError at once if the queue is too full."""
         if self._inside + count > self._max_images:
             raise OverloadedError(
                 f"queue: expected at most {self._max_images} images at once, got {count} beside {self._inside}; "
@@ -54,11 +53,12 @@ class Batcher(Generic[R]):
             )
         self._inside += count
         try:
-            return await self._enqueue(await decode())
+            yield
         finally:
             self._inside -= count
 
-    async def _enqueue(self, pixels: Pixels) -> R:
+    async def __call__(self, pixels: Pixels) -> R:
+        """Return the rows of `pixels` [N, H, W], for which the caller holds room."""
         loop = asyncio.get_running_loop()
         rows: asyncio.Future[R] = loop.create_future()
         self._waiting.append((pixels, rows))
@@ -69,8 +69,8 @@ class Batcher(Generic[R]):
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
-            pixels = np.concatenate([part for part, _ in batch])
             try:
+                pixels = np.concatenate([part for part, _ in batch])
                 rows = await loop.run_in_executor(self._executor, self._run, pixels)
             except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
                 _give_up(batch, error)

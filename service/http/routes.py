@@ -1,6 +1,6 @@
 """The public HTTP routes: validate, call, answer.
 
-Images are decoded and PNGs encoded in threads, before and after the queue, so a bad image fails its own request only
+Images are decoded and PNGs encoded in threads, before and after the queue, so a bad image is an error in its own row only
 and a slow one delays nobody's batch.
 """
 
@@ -8,7 +8,6 @@ import asyncio
 import base64
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,9 @@ from service import images
 from service.http import prometheus, schemas, uploads
 from service.http.catalog import Catalog, ServedDetector, ServedGenerator
 from service.http.refusals import install_handlers
+from service.http.uploads import Upload
 from service.images import Pixels
-from service.published.detector import Scores
+from service.published.detector import Row, Scores
 
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Tells whether a small image looks like what a model was taught is normal, how sure it is and where it
@@ -89,8 +89,13 @@ async def score(
     """Return scores of uploaded images; options as form fields or in the query."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.detector.image_size, invert=options.invert)
-    return _score_answer(served, ids, await served.score(len(ids), decode), options.alpha)
+    with served.score.room(len(ids)):
+        upload = await uploads.read(form.images, served.detector.image_size, invert=options.invert)
+        scores = await served.score(upload.pixels)
+    rows = upload.in_order(
+        _rows(served, upload.ids_read, scores, options.alpha), lambda name, why: Row(name, error=why)
+    )
+    return schemas.ScoreAnswer(model=served.details.name, alpha=options.alpha, results=rows)
 
 
 @router.post("/score/array", dependencies=[Depends(uploads.json_only)], response_model_exclude_none=True)
@@ -98,17 +103,19 @@ async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.
     """Return scores of images given as nested lists."""
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
     size = served.detector.image_size
-    decode = partial(asyncio.to_thread, uploads.from_lists, body.images, size, invert=body.invert)
-    return _score_answer(served, ids, await served.score(len(ids), decode), body.alpha)
+    with served.score.room(len(ids)):
+        scores = await served.score(await asyncio.to_thread(uploads.from_lists, body.images, size, invert=body.invert))
+    return schemas.ScoreAnswer(
+        model=served.details.name, alpha=body.alpha, results=_rows(served, ids, scores, body.alpha)
+    )
 
 
 @dataclass(frozen=True)
 class _Compared:
-    """Uploaded images and what a detector makes of them, all [N, size, size]."""
+    """Uploaded images and what a detector makes of those that could be read, all [M, size, size]."""
 
     model: str
-    ids: list[str]
-    pixels: Pixels
+    upload: Upload
     reconstruction: Pixels
     heat: Pixels
 
@@ -120,9 +127,10 @@ async def _compare(
 ) -> _Compared:
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    decode = partial(uploads.decode, form.images, served.detector.image_size, invert=options.invert)
-    planes = await served.compare(len(ids), decode)
-    return _Compared(served.details.name, ids, planes[:, 0], planes[:, 1], planes[:, 2])
+    with served.compare.room(len(ids)):
+        upload = await uploads.read(form.images, served.detector.image_size, invert=options.invert)
+        planes = await served.compare(upload.pixels)
+    return _Compared(served.details.name, upload, planes[:, 1], planes[:, 2])
 
 
 Compared = Annotated[_Compared, Depends(_compare)]
@@ -132,14 +140,17 @@ Compared = Annotated[_Compared, Depends(_compare)]
     "/reconstruct",
     dependencies=[Depends(uploads.multipart_only)],
     response_model=schemas.PictureAnswer,
+    response_model_exclude_none=True,
     responses=PNG,
 )
 async def reconstruct(request: Request, compared: Compared) -> Response | schemas.PictureAnswer:
     """Return what the model makes of uploaded images: a PNG for one, JSON for many or where Accept asks for it."""
-    pngs = await _pngs(compared.reconstruction)
-    if _wants_png(request, len(pngs)):
+    upload, pngs = compared.upload, await _pngs(compared.reconstruction)
+    if _wants_png(request, len(upload.ids)):
         return _png(pngs[0])
-    results = [schemas.Picture(id=name, png=_text(png)) for name, png in zip(compared.ids, pngs, strict=True)]
+    made = zip(upload.ids_read, pngs, strict=True)
+    read = [schemas.Reconstruction(id=name, png=_text(png)) for name, png in made]
+    results = upload.in_order(read, lambda name, why: schemas.Reconstruction(id=name, error=why))
     return schemas.PictureAnswer(model=compared.model, results=results)
 
 
@@ -147,18 +158,20 @@ async def reconstruct(request: Request, compared: Compared) -> Response | schema
     "/explain",
     dependencies=[Depends(uploads.multipart_only)],
     response_model=schemas.ExplainAnswer,
+    response_model_exclude_none=True,
     responses=PNG,
 )
 async def explain(request: Request, compared: Compared) -> Response | schemas.ExplainAnswer:
     """Return heat maps of where uploaded images are odd; as for /reconstruct."""
-    heat = await _pngs(images.colour_heat(compared.heat / 255))
-    if _wants_png(request, len(heat)):
+    upload, heat = compared.upload, await _pngs(images.colour_heat(compared.heat / 255))
+    if _wants_png(request, len(upload.ids)):
         return _png(heat[0])
-    rows = zip(compared.ids, heat, await _pngs(compared.pixels), await _pngs(compared.reconstruction), strict=True)
-    results = [
-        schemas.Explanation(id=name, png=_text(png), input=_text(seen), reconstruction=_text(made))
-        for name, png, seen, made in rows
+    seen, made = await _pngs(upload.pixels), await _pngs(compared.reconstruction)
+    read = [
+        schemas.Explanation(id=name, png=_text(png), input=_text(pixels), reconstruction=_text(reconstruction))
+        for name, png, pixels, reconstruction in zip(upload.ids_read, heat, seen, made, strict=True)
     ]
+    results = upload.in_order(read, lambda name, why: schemas.Explanation(id=name, error=why))
     return schemas.ExplainAnswer(model=compared.model, results=results)
 
 
@@ -181,11 +194,11 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
     return await _generated(served, query.format, pixels, classes, columns=query.steps)
 
 
-def _score_answer(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> schemas.ScoreAnswer:
+def _rows(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> list[Row]:
     name = served.details.name
     prometheus.SCORED.labels(name).inc(len(ids))
     prometheus.ANOMALIES.labels(name).inc(int(scores.is_anomaly(alpha).sum()))
-    return schemas.ScoreAnswer(model=name, alpha=alpha, results=scores.rows(ids, alpha))
+    return scores.rows(ids, alpha)
 
 
 async def _generated(

@@ -87,18 +87,26 @@ class Picture(BaseModel):
     png: str
 
 
-class Explanation(Picture):
-    """The heat map as `png`, beside the image as the model sees it, and its reconstruction."""
+class Reconstruction(BaseModel):
+    """One PNG file, base64, or else `error`: why the image could not be read."""
 
-    input: str
-    reconstruction: str
+    id: str
+    png: str | None = None
+    error: str | None = None
+
+
+class Explanation(Reconstruction):
+    """The heat map as `png`, beside the image as the model sees it, and its reconstruction; or else `error`."""
+
+    input: str | None = None
+    reconstruction: str | None = None
 
 
 class PictureAnswer(BaseModel):
     """Pictures in the order of the images sent."""
 
     model: str
-    results: list[Picture]
+    results: list[Reconstruction]
 
 
 class ExplainAnswer(BaseModel):

@@ -1,7 +1,10 @@
 """From the body of a request to the pixels that a detector takes."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import Request, UploadFile
@@ -11,6 +14,34 @@ from service import images
 from service.errors import ImageError, TooLargeError
 from service.http.limits import MAX_IMAGES
 from service.images import Pixels
+
+# One pool for all requests: a request has one image in it at a time, so one that is given up leaves nothing behind.
+DECODERS = ThreadPoolExecutor(images.DECODE_THREADS, "decode")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The images of a request: `pixels` [M, size, size] of those that could be read, why the others could not.
+
+    `ids` [N] and `errors` [N] are in the order sent; an error is None for each of the M images that were read.
+    """
+
+    ids: list[str]
+    errors: list[ImageError | None]
+    pixels: Pixels
+
+    @property
+    def ids_read(self) -> list[str]:
+        """The ids [M] of the images that were read."""
+        return [name for name, error in zip(self.ids, self.errors, strict=True) if error is None]
+
+    def in_order(self, read: Iterable[T], refused: Callable[[str, str], T]) -> list[T]:
+        """Return N rows in the order sent: those `read` [M], and `refused(id, sentence)` for the other images."""
+        rows = iter(read)
+        pairs = zip(self.ids, self.errors, strict=True)
+        return [next(rows) if error is None else refused(name, str(error)) for name, error in pairs]
 
 
 async def multipart_only(request: Request) -> None:
@@ -32,18 +63,24 @@ def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
     return [getattr(image, "filename", None) or str(index) for index, image in enumerate(sent)]
 
 
-async def decode(files: list[UploadFile], size: int, *, invert: bool) -> Pixels:
-    """Return the pixels [N, size, size] of image files; an ImageError names the first bad one.
+async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
+    """Return the images of `files`, [size, size] each; the first one's error, with its name, if none can be read.
 
     One file after the other, so that what a request still had to decode is dropped when it is cancelled.
     """
-    pixels = np.empty((len(files), size, size), np.uint8)
-    for name, row, file in zip(ids_of(files), pixels, files, strict=True):
-        try:
-            row[:] = await asyncio.to_thread(images.decode, await file.read(), size, invert=invert)
-        except ImageError as error:
-            raise type(error)(f"{name}: {error}") from None
-    return pixels
+    loop, ids = asyncio.get_running_loop(), ids_of(files)
+    decoded = [await loop.run_in_executor(DECODERS, _decode, await file.read(), size, invert) for file in files]
+    errors = [each if isinstance(each, ImageError) else None for each in decoded]
+    if errors[0] and all(errors):
+        raise type(errors[0])(f"{ids[0]}: {errors[0]}")
+    return Upload(ids, errors, np.stack([each for each in decoded if not isinstance(each, ImageError)]))
+
+
+def _decode(data: bytes, size: int, invert: bool) -> Pixels | ImageError:
+    try:
+        return images.decode(data, size, invert=invert)
+    except ImageError as error:
+        return error
 
 
 def from_lists(nested: list[Any], size: int, *, invert: bool) -> Pixels:

@@ -36,7 +36,10 @@ async function score(files, invert) {
   if (!files.length) return;
   const answers = await Promise.all(["score", "explain"].map((path) => ask(path, form(files, invert))));
   const [scores, pictures] = await Promise.all(answers.map((answer) => answer.json()));
-  scores.results.forEach((result, index) => show({ ...result, ...pictures.results[index], model: scores.model }));
+  scores.results.forEach((result, index) => {
+    const row = { ...result, ...pictures.results[index], model: scores.model };
+    (row.error === undefined ? show : showError)(row);
+  });
 }
 
 // --- results ---
@@ -85,6 +88,14 @@ function show(result) {
   $("results").prepend(item);
   $("nothing").hidden = true;
   judge(shown[0]);
+}
+
+function showError({ id, error }) {
+  const item = $("result").content.cloneNode(true).firstElementChild;
+  for (const part of item.querySelectorAll(".pictures, .scale, dl")) part.remove();
+  for (const [place, text] of [[".name", id], [".word", "Not read"], [".sentence", error]]) item.querySelector(place).textContent = text;
+  $("results").prepend(item);
+  $("nothing").hidden = true;
 }
 
 function forget(id) {

@@ -39,11 +39,9 @@ def image(value, count=1):
     return np.full((count, 2, 2), value, np.uint8)
 
 
-def ask(batcher, pixels):
-    async def decode():
-        return pixels
-
-    return batcher(len(pixels), decode)
+async def ask(batcher, pixels):
+    with batcher.room(len(pixels)):
+        return await batcher(pixels)
 
 
 def test_requests_that_come_while_a_batch_runs_form_the_next_one(executor):
@@ -128,16 +126,17 @@ def test_a_failure_reaches_those_who_wait_and_nobody_after(executor):
 
 
 def test_a_refusal_decodes_nothing_and_a_bad_image_frees_its_place(executor):
-    async def bad_image():
-        raise NotAnImageError("damaged")
+    def ask_with_a_bad_image(batcher, count):
+        with batcher.room(count):
+            raise NotAnImageError("damaged")
 
     async def scenario():
         batcher = Batcher(lambda pixels: pixels.sum(axis=(1, 2)), executor, max_images=1)
         with pytest.raises(OverloadedError):
-            await batcher(2, bad_image)
+            ask_with_a_bad_image(batcher, 2)
         for _ in range(3):
             with pytest.raises(NotAnImageError):
-                await batcher(1, bad_image)
+                ask_with_a_bad_image(batcher, 1)
         assert (await ask(batcher, image(1))).tolist() == [4]
 
     asyncio.run(scenario())

@@ -54,8 +54,8 @@ def test_what_is_no_image_is_refused(client, path, data, status, part):
     assert answer.json()["detail"].startswith("one.png: ")
 
 
-def test_a_cut_image_is_refused_and_named(client, pngs):
-    answer = client.post("/score", files=[*upload(pngs[0]), *upload(pngs[1][: len(pngs[1]) // 2], "cut.png")])
+def test_where_no_image_can_be_read_the_first_is_named(client, pngs):
+    answer = client.post("/score", files=[*upload(pngs[0][:50], "cut.png"), *upload(b"text", "text.png")])
     refused(answer, 415, "cut.png: image: expected a complete image, got a damaged one")
 
 

@@ -108,6 +108,30 @@ def test_many_images_are_explained_as_json(client, detector, pngs, accept):
         np.testing.assert_array_equal(pixels_of(result["png"]), images.colour_heat(detector.explain(seen[None])[0]))
 
 
+def with_bad_ones(pngs):
+    """Files of which the first and the third cannot be read."""
+    bad = [("images", ("text.png", b"no image")), ("images", ("cut.png", pngs[1][:50]))]
+    good = files(pngs)
+    return [bad[0], good[0], bad[1], *good[1:]]
+
+
+def test_an_image_that_cannot_be_read_is_an_error_beside_the_other_scores(client, pngs):
+    results = client.post("/score", files=with_bad_ones(pngs)).json()["results"]
+    assert [row["id"] for row in results] == ["text.png", "0.png", "cut.png", *(f"{k}.png" for k in range(1, 10))]
+    assert [row for row in results if "error" not in row] == score(client, pngs)["results"]
+    assert {name for row in results if "error" in row for name in row} == {"id", "error"}
+    assert results[0]["error"].startswith("image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes")
+    assert results[2]["error"].startswith("image: expected a complete image")
+
+
+@pytest.mark.parametrize("path", ["/reconstruct", "/explain"])
+def test_an_image_that_cannot_be_read_is_an_error_beside_the_other_pictures(client, pngs, path):
+    results = client.post(path, files=with_bad_ones(pngs)).json()["results"]
+    good = client.post(path, files=files(pngs)).json()["results"]
+    assert [row for row in results if "error" not in row] == good
+    assert [set(results[k]) for k in (0, 2)] == [{"id", "error"}] * 2
+
+
 def test_accept_decides_for_one_image(client, pngs):
     for path in ("/reconstruct", "/explain"):
         as_json = client.post(path, files=files(pngs[:1]), headers={"accept": "application/json"}).json()
