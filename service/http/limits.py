@@ -1,7 +1,10 @@
 """Limits on what a request may cost; routes and their documentation name these same constants."""
 
+from service import images
+
 MAX_REQUEST_BYTES = 16 * 2**20
 MAX_IMAGES = 256
+MAX_PIXELS = images.MAX_COST  # of all images of one request, times their scans: as many as one image may have
 MAX_SAMPLES = 256
 MAX_WALK_STEPS = 64
 MAX_REQUESTS = 256  # at once, in one worker process

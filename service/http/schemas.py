@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.http.limits import MAX_IMAGES, MAX_REQUEST_BYTES, MAX_SAMPLES, MAX_WALK_STEPS
+from service.http.limits import MAX_IMAGES, MAX_PIXELS, MAX_REQUEST_BYTES, MAX_SAMPLES, MAX_WALK_STEPS
 from service.images import FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 from service.published.detector import DEFAULT_ALPHA, Row
 from service.published.generator import MAX_SEED
@@ -42,7 +42,7 @@ Uploads = Annotated[
     list[UploadFile],
     Field(
         description=f"1 to {MAX_IMAGES} files, {', '.join(FORMATS)}, each at most {MAX_IMAGE_BYTES:,} bytes and "
-        f"{MAX_IMAGE_SIDE} pixels a side; all together at most {MAX_REQUEST_BYTES:,} bytes."
+        f"{MAX_IMAGE_SIDE} pixels a side; all together at most {MAX_REQUEST_BYTES:,} bytes and {MAX_PIXELS:,} pixels, times the scans of a JPEG."
     ),
 ]
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service import images
 from service.errors import ImageError, TooLargeError
-from service.http.limits import MAX_IMAGES
+from service.http.limits import MAX_IMAGES, MAX_PIXELS
 from service.images import Pixels
 
 # One pool for all requests: a request has one image in it at a time, so one that is given up leaves nothing behind.
@@ -66,21 +67,37 @@ def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
 async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
     """Return the images of `files`, [size, size] each; the first one's error, with its name, if none can be read.
 
-    One file after the other, so that what a request still had to decode is dropped when it is cancelled.
+    Raises TooLargeError, before any is decoded, if together they have more than MAX_PIXELS. One is decoded after the
+    other, so that what a request still had to decode is dropped when it is cancelled.
     """
-    loop, ids = asyncio.get_running_loop(), ids_of(files)
-    decoded = [await loop.run_in_executor(DECODERS, _decode, await file.read(), size, invert) for file in files]
+    ids, contents = ids_of(files), [await file.read() for file in files]
+    _check_pixels(await _in_pool(lambda: [_or_error(images.cost, data) for data in contents]))
+    decode = partial(images.decode, size=size, invert=invert)
+    decoded = [await _in_pool(partial(_or_error, decode, data)) for data in contents]
     errors = [each if isinstance(each, ImageError) else None for each in decoded]
     if errors[0] and all(errors):
         raise type(errors[0])(f"{ids[0]}: {errors[0]}")
     return Upload(ids, errors, np.stack([each for each in decoded if not isinstance(each, ImageError)]))
 
 
-def _decode(data: bytes, size: int, invert: bool) -> Pixels | ImageError:
+async def _in_pool(function: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(DECODERS, function)
+
+
+def _or_error(function: Callable[[bytes], T], data: bytes) -> T | ImageError:
     try:
-        return images.decode(data, size, invert=invert)
+        return function(data)
     except ImageError as error:
         return error
+
+
+def _check_pixels(costs: list[int | ImageError]) -> None:
+    found = sum(cost for cost in costs if isinstance(cost, int))
+    if found > MAX_PIXELS:
+        raise TooLargeError(
+            f"images: expected at most {MAX_PIXELS:,} pixels times scans in a request, got {found:,}; "
+            "send fewer or smaller images"
+        )
 
 
 def from_lists(nested: list[Any], size: int, *, invert: bool) -> Pixels:

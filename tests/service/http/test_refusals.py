@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from service.http.limits import MAX_IMAGES, MAX_REQUEST_BYTES
-from service.images import MAX_IMAGE_BYTES
+from service.http.limits import MAX_IMAGES, MAX_PIXELS, MAX_REQUEST_BYTES
+from service.images import MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 
 CRLF = "\r\n"
 
@@ -52,6 +52,14 @@ def test_what_is_no_image_is_refused(client, path, data, status, part):
     answer = client.post(path, files=upload(data))
     refused(answer, status, part)
     assert answer.json()["detail"].startswith("one.png: ")
+
+
+@pytest.mark.parametrize("path", ["/score", "/reconstruct", "/explain"])
+def test_more_pixels_than_a_request_may_have_are_refused_before_any_is_decoded(client, path):
+    side, count = MAX_IMAGE_SIDE, MAX_PIXELS // MAX_IMAGE_SIDE**2 + 1
+    broken = png_that_says(side, side)  # decoding one of them would answer 415
+    answer = client.post(path, files=upload(broken) * count)
+    refused(answer, 413, f"at most {MAX_PIXELS:,} pixels times scans in a request, got {count * side**2:,}")
 
 
 def test_where_no_image_can_be_read_the_first_is_named(client, pngs):
