@@ -64,12 +64,13 @@ def _sentence(error: Any) -> str:
     if error["type"] == "json_invalid":
         return f"body: expected JSON, got something else ({error['ctx']['error']} at {where}); see /docs.json"
     if "UploadFile" in error["msg"]:
-        return f"{where}: expected a file, got {_short(error['input'])}; for example: curl -F images=@digit.png"
+        return f"{where}: expected a file, got {short(error['input'])}; for example: curl -F images=@digit.png"
     message = str(error["msg"])
     expected = message.replace("Input should be", "expected") if "Input should be" in message else f"expected {message}"
-    return f"{where}: {expected}, got {_short(error['input'])}; see /docs.json"
+    return f"{where}: {expected}, got {short(error['input'])}; see /docs.json"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return how Python writes `value`, cut where it is too long for a sentence."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from service import images
-from service.http import prometheus, schemas, uploads
+from service.http import arrays, prometheus, schemas, uploads
 from service.http.catalog import Catalog, ServedDetector, ServedGenerator
 from service.http.refusals import install_handlers
 from service.http.uploads import Upload
@@ -32,6 +33,7 @@ PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' b
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
 }
+ARRAY_SCHEMA = schemas.ScoreArrayBody.model_json_schema()  # the route reads the body itself, off the event loop
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 
 router = APIRouter(responses=REFUSALS)
@@ -98,16 +100,21 @@ async def score(
     return schemas.ScoreAnswer(model=served.details.name, alpha=options.alpha, results=rows)
 
 
-@router.post("/score/array", dependencies=[Depends(uploads.json_only)], response_model_exclude_none=True)
-async def score_array(catalog: Models, body: schemas.ScoreArrayBody) -> schemas.ScoreAnswer:
+@router.post(
+    "/score/array",
+    dependencies=[Depends(uploads.json_only)],
+    response_model_exclude_none=True,
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": ARRAY_SCHEMA}}}},
+)
+async def score_array(request: Request, catalog: Models) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
+    body = await uploads.in_pool(partial(arrays.parse, await request.body()))
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
-    size = served.detector.image_size
+    decode = partial(arrays.pixels, body.images, served.detector.image_size, invert=body.invert)
     with served.score.room(len(ids)):
-        scores = await served.score(await asyncio.to_thread(uploads.from_lists, body.images, size, invert=body.invert))
-    return schemas.ScoreAnswer(
-        model=served.details.name, alpha=body.alpha, results=_rows(served, ids, scores, body.alpha)
-    )
+        scores = await served.score(await uploads.in_pool(decode))
+    results = _rows(served, ids, scores, body.alpha)
+    return schemas.ScoreAnswer(model=served.details.name, alpha=body.alpha, results=results)
 
 
 @dataclass(frozen=True)

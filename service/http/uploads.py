@@ -71,16 +71,17 @@ async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
     other, so that what a request still had to decode is dropped when it is cancelled.
     """
     ids, contents = ids_of(files), [await file.read() for file in files]
-    _check_pixels(await _in_pool(lambda: [_or_error(images.cost, data) for data in contents]))
+    _check_pixels(await in_pool(lambda: [_or_error(images.cost, data) for data in contents]))
     decode = partial(images.decode, size=size, invert=invert)
-    decoded = [await _in_pool(partial(_or_error, decode, data)) for data in contents]
+    decoded = [await in_pool(partial(_or_error, decode, data)) for data in contents]
     errors = [each if isinstance(each, ImageError) else None for each in decoded]
     if errors[0] and all(errors):
         raise type(errors[0])(f"{ids[0]}: {errors[0]}")
     return Upload(ids, errors, np.stack([each for each in decoded if not isinstance(each, ImageError)]))
 
 
-async def _in_pool(function: Callable[[], T]) -> T:
+async def in_pool(function: Callable[[], T]) -> T:
+    """Return what `function` returns, called in the pool that decodes."""
     return await asyncio.get_running_loop().run_in_executor(DECODERS, function)
 
 
@@ -100,26 +101,7 @@ def _check_pixels(costs: list[int | ImageError]) -> None:
         )
 
 
-def from_lists(nested: list[Any], size: int, *, invert: bool) -> Pixels:
-    """Return the pixels [N, size, size] of images given as nested lists [N][height][width]."""
-    try:
-        array = np.array(nested)
-    except ValueError:
-        raise ImageError("images: expected rows of equal length in [N][height][width], got ragged lists") from None
-    if array.ndim != 3 or 0 in array.shape:
-        raise ImageError(f"images: expected [N][height][width], got the shape {list(array.shape)}; reshape them")
-    if array.dtype.kind not in "iu":
-        raise ImageError(f"images: expected integers from 0 to 255, got {_kind(array)}; send grey values")
-    if array.min() < 0 or array.max() > 255:
-        raise ImageError(f"images: expected integers from 0 to 255, got {array.min()} to {array.max()}; rescale them")
-    return images.fit(array.astype(np.uint8), size, invert=invert)
-
-
 def _expect_type(request: Request, expected: str, example: str) -> None:
     found = request.headers.get("content-type", "none")
     if found.partition(";")[0].strip().lower() != expected:
         raise HTTPException(415, f"content type: expected {expected}, got {found[:80]}; for example: {example}")
-
-
-def _kind(array: np.ndarray[Any, Any]) -> str:
-    return {"f": "fractions", "U": "text", "b": "booleans", "c": "complex numbers"}.get(array.dtype.kind, "a mixture")

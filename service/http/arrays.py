@@ -1,0 +1,92 @@
+"""From a body of JSON to the pixels that a detector takes, in time and memory bounded by the body's bytes."""
+
+import json
+from typing import Any
+
+import numpy as np
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from service import images
+from service.errors import ImageError
+from service.http.limits import MAX_IMAGES
+from service.http.refusals import short
+from service.http.schemas import ScoreArrayBody
+from service.images import MAX_IMAGE_SIDE, Pixels
+
+# Each bounds what json.loads makes of a byte: an empty list takes 64 bytes, and an object's names are checked one by one.
+MAX_COUNTS = {"[": 1 + MAX_IMAGES * (1 + MAX_IMAGE_SIDE), "{": 64, '"': 64}
+KINDS = {float: "fractions", str: "text", bool: "booleans", type(None): "null", list: "lists", dict: "objects"}
+
+
+def parse(body: bytes) -> ScoreArrayBody:
+    """Return what a body of JSON asks for, its images as they were sent; RequestValidationError or ImageError."""
+    if not body:
+        raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
+    for character, most in MAX_COUNTS.items():
+        if (found := body.count(character.encode())) > most:
+            raise ImageError(
+                f"body: expected at most {most:,} times {character}, got it {found:,} times; see /docs.json for its form"
+            )
+    try:
+        return ScoreArrayBody.model_validate(_loads(body))
+    except ValidationError as error:
+        errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise RequestValidationError(errors) from None
+
+
+def pixels(nested: list[Any], size: int, *, invert: bool) -> Pixels:
+    """Return the pixels [N, size, size] of images given as nested lists [N][height][width] of integers, 0 to 255."""
+    height, width = _length(nested[0], "an image"), _length(nested[0][0], "a row")
+    data = b"".join(_row(row, width) for image in nested for row in _rows(image, height))
+    return images.fit(np.frombuffer(data, np.uint8).reshape(len(nested), height, width), size, invert=invert)
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode())
+    except json.JSONDecodeError as error:
+        raise _no_json(error.msg, error.pos) from None
+    except UnicodeDecodeError as error:
+        raise _no_json("not UTF-8", error.start) from None
+    except (ValueError, RecursionError) as error:  # an integer of too many digits, lists in too many lists
+        raise _no_json(str(error), 0) from None
+
+
+def _no_json(reason: str, place: int) -> RequestValidationError:
+    return RequestValidationError([{"type": "json_invalid", "loc": ("body", place), "ctx": {"error": reason}}])
+
+
+def _length(value: Any, what: str) -> int:
+    if type(value) is not list:
+        raise ImageError(f"images: expected [N][height][width], got {short(value)} in place of {what}; reshape them")
+    if not value:
+        raise ImageError(f"images: expected [N][height][width], got an empty list as {what}; leave it out")
+    return len(value)
+
+
+def _rows(image: Any, height: int) -> list[Any]:
+    if _length(image, "an image") != height:
+        raise _ragged(height, len(image))
+    rows: list[Any] = image
+    return rows
+
+
+def _row(row: Any, width: int) -> bytes:
+    if _length(row, "a row") != width:
+        raise _ragged(width, len(row))
+    if others := {type(value) for value in row} - {int}:
+        kinds = " and ".join(sorted(KINDS[each] for each in others))
+        raise ImageError(f"images: expected integers from 0 to 255, got {kinds}; send grey values")
+    try:
+        return bytes(row)
+    except ValueError:
+        found = f"{short(min(row))} to {short(max(row))}"
+        raise ImageError(f"images: expected integers from 0 to 255, got {found}; rescale them") from None
+
+
+def _ragged(expected: int, found: int) -> ImageError:
+    return ImageError(
+        f"images: expected lists of equal length in [N][height][width], got ragged lists, of {expected} and {found}; "
+        "make the images one size"
+    )
