@@ -14,7 +14,7 @@ from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
 from service.errors import DeviceError, OddglyphError
 from service.http.catalog import Catalog
-from service.http.limits import REQUEST_SECONDS
+from service.http.limits import BODY_SECONDS, WORK_SECONDS
 from service.http.middleware import RequestLimits, RequestMetrics
 from service.http.routes import build_app
 from service.published import defaults
@@ -57,7 +57,7 @@ def _freeze_garbage() -> None:
 @bentoml.service(
     name="oddglyph",
     workers="cpu_count",
-    traffic={"timeout": 2 * REQUEST_SECONDS},  # a backstop: RequestLimits answers first, in our words
+    traffic={"timeout": BODY_SECONDS + 2 * WORK_SECONDS},  # a backstop: RequestLimits answers first, in our words
     metrics={"enabled": False},  # they keep a series for every path that a client makes up; /metrics is ours
     logging={"access": {"enabled": False}},
 )

@@ -7,9 +7,24 @@ MAX_IMAGES = 256
 MAX_PIXELS = images.MAX_COST  # of all images of one request, times their scans: as many as one image may have
 MAX_SAMPLES = 256
 MAX_WALK_STEPS = 64
-MAX_REQUESTS = 256  # at once, in one worker process
-REQUEST_SECONDS = 20.0
+
+# One worker process works on so many requests at once, and holds so many bytes of bodies, those under way included.
+MAX_REQUESTS = 256
+MAX_HELD_BYTES = 16 * MAX_REQUEST_BYTES
+
+# A body has BODY_SECONDS to arrive, and must come at MIN_BYTES_PER_SECOND once GRACE_SECONDS are over. The work, from
+# when the body is there until the answer, has WORK_SECONDS.
+BODY_SECONDS = 60.0
+GRACE_SECONDS = 10.0
+MIN_BYTES_PER_SECOND = 1024
+WORK_SECONDS = 20.0
 
 TOO_LARGE = f"body: expected at most {MAX_REQUEST_BYTES:,} bytes, got more; send fewer or smaller images"
 OVERLOADED = f"service: expected at most {MAX_REQUESTS} requests at once, got one more; come back in a second"
-TOO_SLOW = f"request: expected to be sent and answered within {REQUEST_SECONDS:g} seconds; send less or come back later"
+TOO_MUCH_HELD = f"service: expected at most {MAX_HELD_BYTES:,} bytes of all bodies, got more; come back in a second"
+TOO_SLOW = f"request: expected to be answered within {WORK_SECONDS:g} seconds; send less or come back later"
+SENT_TOO_SLOWLY = (
+    f"body: expected within {BODY_SECONDS:g} seconds, and {MIN_BYTES_PER_SECOND:,} bytes a second, "
+    "got it more slowly; send less, or over a faster connection"
+)
+TWO_LENGTHS = "headers: expected Content-Length or Transfer-Encoding, got both; leave one out"

@@ -2,72 +2,146 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import limits
-from service.http.limits import MAX_REQUEST_BYTES, MAX_REQUESTS, OVERLOADED, TOO_LARGE, TOO_SLOW
 from service.http.prometheus import REQUESTS, SECONDS
 from service.http.refusals import refusal
 
+# What must answer whatever else is going on. None of these reads a body.
+UNLIMITED = ("/", "/docs.json", "/livez", "/metrics", "/models", "/readyz")
+UNLIMITED_UNDER = ("/models/", "/web/")
+PIECE_BYTES = 2**16
+
 
 class RequestLimits:
-    """ASGI middleware that bounds the bytes of a body, sent chunked or not, the requests at once and their time."""
+    """ASGI middleware that bounds the bytes of bodies, sent chunked or not, the requests worked on and their time.
+
+    It holds a body until all of it is there: only then does the request take one of the places, so that slow senders
+    occupy none. Where no place is free, it refuses before it reads the body. It drops the request of a client that left.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._requests = 0
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif _declared_bytes(scope) > MAX_REQUEST_BYTES:
-            await refusal(413, TOO_LARGE)(scope, receive, send)
-        elif self._requests >= MAX_REQUESTS:
-            await refusal(503, OVERLOADED)(scope, receive, send)
+        elif {b"transfer-encoding", b"content-length"} <= dict(scope["headers"]).keys():
+            await refusal(400, limits.TWO_LENGTHS)(scope, receive, send)
+        elif scope["path"] in UNLIMITED or scope["path"].startswith(UNLIMITED_UNDER):
+            await self.app(scope, receive, send)
         else:
-            self._requests += 1
-            try:
-                await self._in_time(scope, _counted(receive), send)
-            finally:
-                self._requests -= 1
+            await self._limited(scope, receive, send)
 
-    async def _in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
         try:
-            async with asyncio.timeout(limits.REQUEST_SECONDS):
-                await self.app(scope, receive, watch)
-        except TimeoutError:
-            if started:
-                raise
-            await refusal(503, TOO_SLOW)(scope, receive, send)
+            self._check(scope)
+            if await self._receive(body, receive):
+                with self._place():
+                    await _answer(self.app, scope, body, receive, send)
+        except HTTPException as error:
+            answer = refusal(error.status_code, error.detail)
+            answer.headers.update(error.headers or {})
+            await answer(scope, receive, send)
+        finally:
+            self._held_bytes -= len(body)
+
+    def _check(self, scope: Scope) -> None:
+        """Refuse what can be refused before the body is read."""
+        declared = dict(scope["headers"]).get(b"content-length", b"0")[:20]
+        if declared.isdigit() and int(declared) > limits.MAX_REQUEST_BYTES:  # a lie is found out in `_hold`
+            raise HTTPException(413, limits.TOO_LARGE)
+        with self._place():
+            pass
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._requests >= limits.MAX_REQUESTS:
+            raise HTTPException(503, limits.OVERLOADED)
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    async def _receive(self, body: bytearray, receive: Receive) -> bool:
+        """Fill `body`; return whether the client is still there."""
+        start = asyncio.get_running_loop().time()
+        more = True
+        while more:
+            seconds = limits.GRACE_SECONDS + len(body) / limits.MIN_BYTES_PER_SECOND
+            try:
+                async with asyncio.timeout_at(start + min(seconds, limits.BODY_SECONDS)):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, limits.SENT_TOO_SLOWLY, {"Connection": "close"}) from None
+            if message["type"] == "http.disconnect":
+                return False
+            self._hold(body, message.get("body", b""))
+            more = message.get("more_body", False)
+        return True
+
+    def _hold(self, body: bytearray, piece: bytes) -> None:
+        if len(body) + len(piece) > limits.MAX_REQUEST_BYTES:
+            raise HTTPException(413, limits.TOO_LARGE)
+        if self._held_bytes + len(piece) > limits.MAX_HELD_BYTES:
+            raise HTTPException(503, limits.TOO_MUCH_HELD)
+        body += piece
+        self._held_bytes += len(piece)
 
 
-def _declared_bytes(scope: Scope) -> int:
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(declared) if declared.isdigit() else 0  # a lie is found out when the body is counted
+async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive, send: Send) -> None:
+    """Let `app` answer within WORK_SECONDS, else refuse; give up without an answer once the client has left."""
+    started = has_left = False
+
+    async def watch(message: Message) -> None:
+        nonlocal started
+        started = True
+        await send(message)
+
+    try:
+        async with asyncio.timeout(limits.WORK_SECONDS) as work:
+            leaving = asyncio.create_task(_leave(receive, work))
+            try:
+                await app(scope, _replay(body, leaving), watch)
+            finally:
+                has_left = leaving.done()
+                leaving.cancel()
+    except TimeoutError:
+        if started and not has_left:
+            raise
+        if not has_left:
+            raise HTTPException(503, limits.TOO_SLOW) from None
 
 
-def _counted(receive: Receive) -> Receive:
-    received = 0
+async def _leave(receive: Receive, work: asyncio.Timeout) -> None:
+    """Return once the client has left; `work` is over then."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    work.reschedule(asyncio.get_running_loop().time())
 
-    async def count() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_REQUEST_BYTES:
-            raise HTTPException(413, TOO_LARGE)
-        return message
 
-    return count
+def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
+    """Return an ASGI `receive` that gives `body` in pieces, and then waits for the client to leave."""
+    starts = iter(range(0, max(len(body), 1), PIECE_BYTES))
+
+    async def receive() -> Message:
+        if (start := next(starts, None)) is None:
+            await asyncio.shield(leaving)
+            return {"type": "http.disconnect"}
+        end = start + PIECE_BYTES
+        return {"type": "http.request", "body": bytes(body[start:end]), "more_body": end < len(body)}
+
+    return receive
 
 
 class RequestMetrics:

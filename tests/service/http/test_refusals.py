@@ -235,5 +235,13 @@ def test_a_body_declared_too_large_is_refused_before_it_is_sent(client):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize("target", ["POST /score", "GET /models"])
+def test_a_body_of_two_lengths_is_refused(client, target):
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=5) as connection:
+        head = [f"{target} HTTP/1.1", "Host: x", "Content-Length: 5", "Transfer-Encoding: chunked", "", "0", "", ""]
+        connection.sendall(CRLF.join(head).encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
 def test_the_service_still_serves_afterwards(client, pngs):
     assert client.post("/score", files=upload(pngs[0])).status_code == 200
