@@ -15,8 +15,7 @@ from bentoml._internal.utils.analytics.usage_stats import do_not_track
 from service.errors import DeviceError, OddglyphError
 from service.http.catalog import Catalog
 from service.http.limits import BODY_SECONDS, WORK_SECONDS
-from service.http.middleware import RequestLimits, RequestMetrics
-from service.http.routes import build_app
+from service.http.routes import build_app, surrounded
 from service.published import defaults
 from service.published.onnx_model import Device
 
@@ -61,7 +60,7 @@ def _freeze_garbage() -> None:
     metrics={"enabled": False},  # they keep a series for every path that a client makes up; /metrics is ours
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(RequestMetrics(RequestLimits(app)), path="/")
+@bentoml.asgi_app(surrounded(app), path="/")
 class Oddglyph:
     """Anomaly scores, explanations and generated images of published models."""
 

@@ -1,11 +1,14 @@
-"""What surrounds every request: bounds on its bytes, number and time, and the counting of its answer."""
+"""What surrounds every request: bounds on its bytes, number and time, the counting and the headers of its answer."""
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import limits
@@ -16,6 +19,11 @@ from service.http.refusals import refusal
 UNLIMITED = ("/", "/docs.json", "/livez", "/metrics", "/models", "/readyz")
 UNLIMITED_UNDER = ("/models/", "/web/")
 PIECE_BYTES = 2**16
+CLIENT_LEFT = 499  # in the metrics only, as nginx has it: there is nobody to answer
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class RequestLimits:
@@ -145,17 +153,19 @@ def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
 
 
 class RequestMetrics:
-    """ASGI middleware that counts and times every request."""
+    """ASGI middleware that counts and times every request, refused ones included, under the one of `routes` it is for."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self.app = app
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; count it once it is answered."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        status = 500
+        path = next((str(getattr(route, "path", "")) for route in matching(self._routes, scope)), "unmatched")
+        status = CLIENT_LEFT
         start = time.perf_counter()
 
         async def watch(message: Message) -> None:
@@ -166,6 +176,47 @@ class RequestMetrics:
         try:
             await self.app(scope, receive, watch)
         finally:
-            route = getattr(scope.get("route"), "path", "") or "unmatched"
-            REQUESTS.labels(route, status).inc()
-            SECONDS.labels(route).observe(time.perf_counter() - start)
+            REQUESTS.labels(path, status).inc()
+            SECONDS.labels(path).observe(time.perf_counter() - start)
+
+
+class StandardAnswers:
+    """ASGI middleware that answers HEAD and OPTIONS for all of `routes`, and sends HEADERS with every answer."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+        self.app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, HEAD as GET; answer OPTIONS."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_head, allowed = scope["method"] == "HEAD", self._allowed(scope)
+
+        async def finish(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        if scope["method"] == "OPTIONS" and allowed:
+            await Response(None, 204, {"Allow": ", ".join(sorted(allowed))})(scope, receive, finish)
+        else:
+            await self.app({**scope, "method": "GET"} if is_head and "GET" in allowed else scope, receive, finish)
+
+    def _allowed(self, scope: Scope) -> set[str]:
+        methods = {method for route in matching(self._routes, scope) for method in _methods(route)}
+        if not methods:
+            return set()
+        return methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+
+
+def matching(routes: Sequence[BaseRoute], scope: Scope) -> Iterator[BaseRoute]:
+    """Yield those of `routes` that are for the path of a request, whatever its method."""
+    return (route for route in routes if route.matches(scope)[0] is not Match.NONE)
+
+
+def _methods(route: BaseRoute) -> set[str]:
+    return set(getattr(route, "methods", None) or {"GET", "HEAD"})  # a folder of files has no list of methods

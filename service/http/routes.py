@@ -17,10 +17,12 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from service import images
 from service.http import arrays, prometheus, schemas, uploads
 from service.http.catalog import Catalog, ServedDetector, ServedGenerator
+from service.http.middleware import RequestLimits, RequestMetrics, StandardAnswers
 from service.http.refusals import install_handlers
 from service.http.uploads import Upload
 from service.images import Pixels
@@ -29,7 +31,6 @@ from service.published.detector import Row, Scores
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Tells whether a small image looks like what a model was taught is normal, how sure it is and where it
 differs; and generates images. Health: GET /livez and /readyz. Every refusal is `{"detail": "one sentence"}`."""
-PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:"}
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
 }
@@ -50,6 +51,12 @@ def build_app() -> FastAPI:
     return app
 
 
+def surrounded(app: FastAPI) -> ASGIApp:
+    """Return `app` behind what surrounds every request: its limits, metrics and headers."""
+    routes = [route for route in (*router.routes, *app.routes) if hasattr(route, "path")]
+    return RequestMetrics(StandardAnswers(RequestLimits(app), routes), routes)
+
+
 def _catalog(request: Request) -> Catalog:
     catalog: Catalog = request.app.state.catalog
     return catalog
@@ -58,10 +65,10 @@ def _catalog(request: Request) -> Catalog:
 Models = Annotated[Catalog, Depends(_catalog)]
 
 
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+@router.get("/", include_in_schema=False)
 def page() -> FileResponse:
     """Return the page for people."""
-    return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+    return FileResponse(WEB / "index.html")
 
 
 @router.get("/metrics")

@@ -12,6 +12,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import images
+from service.http.limits import MAX_REQUEST_BYTES
 from service.published.artifact import load
 from service.published.detector import Detector
 from service.published.generator import Generator
@@ -186,19 +187,49 @@ def test_every_documented_route_answers_and_names_its_limits(client):
     for path, methods in document["paths"].items():
         for method in methods:
             assert client.request(method, path).status_code not in {404, 405, 500} or "{" in path
+    array = document["paths"]["/score/array"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert set(array["properties"]) == {"images", "model", "invert", "alpha"}
     assert "256" in document["components"]["schemas"]["ScoreForm"]["properties"]["images"]["description"]
 
 
 def test_health_and_page(client):
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
     page = client.get("/")
-    assert page.status_code == client.head("/").status_code == 200
+    assert page.status_code == 200
     assert "oddglyph" in page.text
-    assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "http://" not in page.text
     assert "https://" not in page.text
     for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
         assert client.get(f"/{asset}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs.json", "/metrics", "/models", "/models/mnist-0", "/sample?n=1", "/web/app.js"]
+)
+def test_head_answers_what_get_answers_without_a_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/score", "OPTIONS, POST"), ("/sample", "GET, HEAD, OPTIONS"), ("/web/app.js", "GET, HEAD, OPTIONS")],
+)
+def test_options_names_the_methods(client, path, allowed):
+    answer = client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
+    assert client.options("/made-up-path").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/web/app.js", "/web/icon.svg", "/models", "/docs.json", "/made-up-path", "/score"]
+)
+def test_every_answer_says_what_a_browser_may_do_with_it(client, path):
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in headers["content-security-policy"]
 
 
 def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
@@ -212,6 +243,9 @@ def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
     for _ in range(8):  # more than there are workers
         score(client, pngs, alpha=0.99)
     client.get("/made-up-path")
+    client.get("/web/app.js")
+    client.delete("/reconstruct")
+    client.post("/score/array", content=bytes(MAX_REQUEST_BYTES + 1))
     after = read()
 
     def grown(*key):
@@ -222,4 +256,7 @@ def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
     assert grown("oddglyph_requests_total", "/score", "200") == 8
     assert grown("oddglyph_requests_total", "unmatched", "404") == 1
     assert grown("oddglyph_request_seconds_count", "/score") == 8
+    assert grown("oddglyph_requests_total", "/web", "200") == 1
+    assert grown("oddglyph_requests_total", "/reconstruct", "405") == 1
+    assert grown("oddglyph_requests_total", "/score/array", "413") == 1
     assert not any("made-up" in label for key in after for label in key)
