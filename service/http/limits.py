@@ -5,6 +5,7 @@ from service import images
 MAX_REQUEST_BYTES = 16 * 2**20
 MAX_IMAGES = 256
 MAX_PIXELS = images.MAX_COST  # of all images of one request, times their scans: as many as one image may have
+MAX_NAME_CHARACTERS = 100
 MAX_SAMPLES = 256
 MAX_WALK_STEPS = 64
 
@@ -28,3 +29,4 @@ SENT_TOO_SLOWLY = (
     "got it more slowly; send less, or over a faster connection"
 )
 TWO_LENGTHS = "headers: expected Content-Length or Transfer-Encoding, got both; leave one out"
+BREAKS_OFF = "body: expected a form that ends with its boundary, got one that breaks off; send it again"

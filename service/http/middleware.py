@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -54,6 +55,7 @@ class RequestLimits:
         try:
             self._check(scope)
             if await self._receive(body, receive):
+                _check_end(scope, body)
                 with self._place():
                     await _answer(self.app, scope, body, receive, send)
         except HTTPException as error:
@@ -105,6 +107,14 @@ class RequestLimits:
             raise HTTPException(503, limits.TOO_MUCH_HELD)
         body += piece
         self._held_bytes += len(piece)
+
+
+def _check_end(scope: Scope, body: bytearray) -> None:
+    """Refuse a form that breaks off: its parser would take the parts that came for all there are."""
+    kind, options = parse_options_header(dict(scope["headers"]).get(b"content-type"))
+    boundary = options.get(b"boundary")
+    if kind == b"multipart/form-data" and boundary and body.rfind(b"--" + boundary + b"--") < 0:
+        raise HTTPException(400, limits.BREAKS_OFF)
 
 
 async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive, send: Send) -> None:

@@ -44,7 +44,7 @@ async def _from_http(request: Request, error: Exception) -> JSONResponse:
     detail = {
         400: f"body: expected what its content type says, got something else ({error.detail}); see /docs.json",
         404: f"path {path!r}: expected one that /docs.json lists, got another; see there",
-        405: f"method {request.method}: expected another for {path}; see /docs.json",
+        405: f"method {request.method[:SHOWN_CHARACTERS]}: expected another for {path}; see /docs.json",
     }.get(error.status_code, str(error.detail))
     answer = refusal(error.status_code, detail)
     answer.headers.update(error.headers or {})
@@ -56,7 +56,7 @@ async def _from_unexpected(_request: Request, _error: Exception) -> JSONResponse
 
 
 def _sentence(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+    where = (".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0]))[:SHOWN_CHARACTERS]
     if error["type"] == "missing":
         return f"{where}: expected a value, got none; see /docs.json"
     if error["type"] == "extra_forbidden":

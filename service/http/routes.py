@@ -84,7 +84,7 @@ def list_models(catalog: Models) -> schemas.ModelList:
 
 
 @router.get("/models/{name}")
-def describe_model(catalog: Models, name: str) -> schemas.ModelDetails:
+def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
     """Return one model, with its measured quality and its provenance."""
     return catalog.model(name).details
 

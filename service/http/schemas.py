@@ -5,11 +5,20 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.http.limits import MAX_IMAGES, MAX_PIXELS, MAX_REQUEST_BYTES, MAX_SAMPLES, MAX_WALK_STEPS
+from service.http.limits import (
+    MAX_IMAGES,
+    MAX_NAME_CHARACTERS,
+    MAX_PIXELS,
+    MAX_REQUEST_BYTES,
+    MAX_SAMPLES,
+    MAX_WALK_STEPS,
+)
 from service.images import FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
 from service.published.detector import DEFAULT_ALPHA, Row
 from service.published.generator import MAX_SEED
 from service.published.manifest import Metric, Provenance
+
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
 class _Known(BaseModel):
@@ -21,7 +30,7 @@ class _Known(BaseModel):
 class ImageOptions(_Known):
     """How images are read, and by which detector."""
 
-    model: str | None = Field(
+    model: Name | None = Field(
         None, description="Name of a detector or a group; see GET /models. Absent: the default one."
     )
     invert: bool = Field(False, description="The images show dark glyphs on a light ground, as paper does.")
@@ -117,8 +126,8 @@ class ExplainAnswer(BaseModel):
 
 
 class _Generation(_Known):
-    model: str | None = Field(None, description="Name of a generator; see GET /models. Absent: the default one.")
-    class_name: str | None = Field(None, alias="class", description="Name or index of a class. Absent: mixed.")
+    model: Name | None = Field(None, description="Name of a generator; see GET /models. Absent: the default one.")
+    class_name: Name | None = Field(None, alias="class", description="Name or index of a class. Absent: mixed.")
     format: Literal["png", "json"] = Field("png", description="One PNG of all images, or JSON with a PNG for each.")
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from service import images
 from service.errors import ImageError, TooLargeError
 from service.http.limits import MAX_IMAGES, MAX_PIXELS
+from service.http.refusals import SHOWN_CHARACTERS
 from service.images import Pixels
 
 # One pool for all requests: a request has one image in it at a time, so one that is given up leaves nothing behind.
@@ -76,7 +77,7 @@ async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
     decoded = [await in_pool(partial(_or_error, decode, data)) for data in contents]
     errors = [each if isinstance(each, ImageError) else None for each in decoded]
     if errors[0] and all(errors):
-        raise type(errors[0])(f"{ids[0]}: {errors[0]}")
+        raise type(errors[0])(f"{ids[0][:SHOWN_CHARACTERS]}: {errors[0]}")
     return Upload(ids, errors, np.stack([each for each in decoded if not isinstance(each, ImageError)]))
 
 

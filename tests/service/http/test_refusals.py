@@ -85,6 +85,38 @@ def test_a_body_that_is_no_upload_is_refused(client, path, pngs):
         refused(answer, answer.status_code, ": expected ")
 
 
+@pytest.mark.parametrize("path", ["/score", "/reconstruct", "/explain"])
+def test_a_form_that_breaks_off_is_refused_rather_than_scored_in_part(client, path, pngs):
+    request = client.build_request("POST", path, files=upload(pngs[0]) + upload(pngs[1]))
+    kind = {"content-type": request.headers["content-type"]}
+    whole = b"".join(request.stream)
+    assert client.post(path, content=whole, headers=kind).status_code == 200
+    between = whole.rindex(b"--" + kind["content-type"].partition("boundary=")[2].encode(), 0, len(whole) - 10)
+    for end in (between, between + 10, len(whole) - 100, len(whole) - 5):
+        refused(client.post(path, content=whole[:end], headers=kind), 400, "got one that breaks off")
+
+
+LONG = "a" * 50_000
+
+
+def test_long_names_are_not_echoed_whole(client, pngs):
+    image = upload(pngs[0])
+    for asked in (
+        client.post("/score", files=image, data={"model": LONG}),
+        client.post("/score", files=image, data={LONG[:1000]: "x"}),
+        client.post("/score", files=upload(b"text", LONG[:1000])),
+        client.post("/score/array", json={"images": [[[0]]], "model": LONG}),
+        client.post("/score/array", json={"images": [[[0]]], LONG: 1}),
+        client.get("/models/" + LONG),
+        client.get("/sample", params={"class": LONG}),
+        client.get("/sample", params={"model": LONG}),
+        client.get("/" + LONG),
+        client.request(LONG[:1000], "/models"),
+    ):
+        assert 400 <= asked.status_code < 500
+        refused(asked, asked.status_code, ": ")
+
+
 @pytest.mark.parametrize("alpha", ["0", "1", "-0.1", "nan", "inf", "1e400", "abc"])
 def test_alpha_lies_strictly_between_0_and_1(client, pngs, alpha):
     refused(client.post("/score", files=upload(pngs[0]), data={"alpha": alpha}), 422, "alpha: expected")
