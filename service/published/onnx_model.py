@@ -3,17 +3,21 @@
 import contextlib
 import ctypes
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from service.errors import ArtifactError, DeviceError
 from service.published.artifact import GOLDEN, Artifact
 from service.published.manifest import Graph, TensorSpec
+
+# Some builds of ONNX Runtime report events, with paths and graph names, to its makers. They read this when imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
 
 Device = Literal["auto", "cpu", "cuda"]
 MAX_BATCH = 256
