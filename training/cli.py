@@ -1,10 +1,13 @@
-"""The command `oddglyph-train`: list, fit, evaluate, publish, report."""
+"""The command `oddglyph-train`.
+
+A command imports what it needs when it runs: `--help` and `list` answer at once, without torch.
+"""
 
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,42 +15,36 @@ from rich.table import Column, Table
 
 from service.errors import OddglyphError
 from service.published import artifact
-from service.published.detector import Detector
-from service.published.generator import Generator
-from service.published.manifest import Metric
-from training import data, parallel, recipes
-from training import suite as suites
-from training.benchmark import cli
+from training import recipes
+from training.benchmark import cli as benchmark
 from training.errors import RecipeError
-from training.fit import Job, train
-from training.measure import detection as evaluation
-from training.measure import generation as judging
-from training.measure import networks
-from training.measure.generation import SAMPLES, Judge
-from training.publish.classifier import accuracy_metrics, publish_classifier
-from training.publish.detector import publish_detector
-from training.publish.finished import Target, data_of, finished
-from training.publish.generator import publish_generator
-from training.report import page as reporting
-from training.run import folder
-from training.switches import Device
+from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
+from training.switches import NETWORKS, Device
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-app.add_typer(cli.app, name="benchmark")
+if TYPE_CHECKING:
+    from service.published.manifest import Metric
+    from training.measure.generation import Judge
+    from training.run.folder import Request
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fit models, measure them, and publish them for `oddglyph` to serve.",
+)
+app.add_typer(benchmark.app, name="benchmark")
 console = Console()
 
-DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
-ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
 Networks = Annotated[
-    list[str], typer.Option("--network", help=f"Generators: {', '.join(networks.NETWORKS)}; give several if you like.")
+    list[str], typer.Option("--network", help=f"Generators: {', '.join(NETWORKS)}; give several if you like.")
 ]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
 InceptionWeights = Annotated[
     Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
 ]
-DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
-NETWORKS = ["lite0", "cifar-net"]
+JUDGES = ["lite0", "cifar-net"]
+SAMPLES = 10_000
 
 
 @app.command("list")
@@ -82,6 +79,9 @@ def fit(
     models_dir: ModelsDir = MODELS_DIR,
 ) -> None:
     """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
+    from training import parallel
+    from training.fit import Job, train
+
     if publish_as is not None:
         artifact.require_free(models_dir, publish_as)
     resolved = recipes.resolve(recipe, changes or ())
@@ -118,12 +118,18 @@ def publish(
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
-    network: Networks = NETWORKS,
+    network: Networks = JUDGES,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
-    done = finished(folder.Run(run))
+    from training.publish.classifier import publish_classifier
+    from training.publish.detector import publish_detector
+    from training.publish.finished import Target, finished
+    from training.publish.generator import publish_generator
+    from training.run.folder import Run
+
+    done = finished(Run(run))
     target = Target(models_dir, name or _name_of(done.request), replace)
     target.require_free()
     family = done.recipe.family
@@ -143,18 +149,25 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
-    network: Networks = NETWORKS,
+    network: Networks = JUDGES,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Measure MODEL again on its data set, by running its ONNX file."""
+    from service.published.detector import Detector
+    from service.published.generator import Generator
+    from training import data
+    from training.measure import detection, networks
+    from training.publish.classifier import accuracy_metrics
+    from training.publish.finished import data_of
+
     loaded = artifact.load_named(models_dir, model)
     manifest = loaded.manifest
     if manifest.kind == "detector":
         detector = Detector(loaded, "cpu")
         source, size = manifest.provenance, manifest.image_size
         data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
-        metrics = evaluation.judge(detector, data_set, normal).metrics()
+        metrics = detection.judge(detector, data_set, normal).metrics()
     elif manifest.kind == "generator":
         judge = _judge(manifest.provenance.data, network, models_dir, data_root, samples, inception_weights)
         metrics = judge.measure(Generator(loaded, "cpu"))
@@ -170,8 +183,9 @@ def report(
     out: Annotated[Path, typer.Option(help="Where report.md and report.html go.")] = Path("reports"),
 ) -> None:
     """Write one page about all published models: a table of their metrics, and their pictures."""
-    page = reporting.write(models_dir, out)
-    console.print(f"report {page}")
+    from training.report import page
+
+    console.print(f"report {page.write(models_dir, out)}")
 
 
 @app.command()
@@ -184,7 +198,7 @@ def suite(
     changes: Changes = None,
     seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
-    network: Networks = NETWORKS,
+    network: Networks = JUDGES,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
@@ -192,13 +206,16 @@ def suite(
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
 ) -> None:
     """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
+    from training import suite as suites
+    from training.report import page
+
     scale = {"epochs": epochs, "width": width, "images": images}
     scaling = [f"{field}={value}" for field, value in scale.items() if value is not None]
     wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
     jobs = wanted.jobs(data_root, device)
     judge = _judge(wanted.data, network, models_dir, data_root, samples, inception_weights)
     models = suites.run(jobs, out, judge.measure if embeds else lambda generator, _: judge.measure(generator))
-    console.print(f"report {reporting.write(models, out)}")
+    console.print(f"report {page.write(models, out)}")
 
 
 def main() -> None:
@@ -210,7 +227,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _name_of(request: folder.Request) -> str:
+def _name_of(request: "Request") -> str:
     """Return what a model is called if nobody says: after data and normal classes, or data and recipe."""
     recipe, family = request.recipe["name"], request.recipe["family"]
     words = {"classifier": recipe, "gan": f"{request.data} {recipe}"}
@@ -225,12 +242,15 @@ def _judge(
     data_root: Path,
     samples: int,
     inception_weights: Path | None,
-) -> Judge:
+) -> "Judge":
+    from training import data
+    from training.measure import generation
+
     data_set = data.load_colour(data_name, data_root)
-    return judging.make(data_set, network, models_dir, samples, inception_weights)
+    return generation.make(data_set, network, models_dir, samples, inception_weights)
 
 
-def _show(metrics: Sequence[Metric]) -> None:
+def _show(metrics: "Sequence[Metric]") -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
     for metric in metrics:
         table.add_row(

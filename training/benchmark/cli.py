@@ -1,26 +1,22 @@
 """The commands `oddglyph-train benchmark`: detection, corruptions."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from service.images import Pixels
-from service.published import artifact
-from service.published.detector import Detector
-from service.published.manifest import Manifest
-from training import data
-from training.benchmark import corruptions as suite
+from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
+
+if TYPE_CHECKING:
+    from service.images import Pixels
+    from service.published.manifest import Manifest
 
 app = typer.Typer(no_args_is_help=True, help="Measure methods against each other.")
 console = Console()
 
-DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 Out = Annotated[Path, typer.Option(help="Where the results go, as .json and .md; those there are kept.")]
-ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
-DATA_ROOT, MODELS_DIR, OUT = Path("data"), Path("models"), Path("reports/detection")
+OUT = Path("reports/detection")
 
 
 @app.command()
@@ -41,6 +37,7 @@ def detection(
     out: Out = OUT,
 ) -> None:
     """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
+    from training import data
     from training.benchmark import detection
 
     data_set = data.load(data_name, data_root, 32)
@@ -64,6 +61,10 @@ def corruptions(
     limit: Annotated[int, typer.Option(min=1, help="Corrupt so many normal test images.")] = 300,
 ) -> None:
     """Count alarms of MODELS on corrupted normal and on foreign images, and see whether heat maps find a damage."""
+    from service.published import artifact
+    from service.published.detector import Detector
+    from training.benchmark import corruptions as suite
+
     alarms: list[suite.Alarms] = []
     shares: list[str] = []
     for model in models:
@@ -77,8 +78,12 @@ def corruptions(
     console.print(suite.table(alarms), heat, sep="\n", soft_wrap=True, highlight=False, markup=False)
 
 
-def _test_images(manifest: Manifest, root: Path, limit: int) -> tuple[Pixels, Pixels]:
+def _test_images(manifest: "Manifest", root: Path, limit: int) -> "tuple[Pixels, Pixels]":
     """Return up to `limit` normal test images, drawn at random, and as many of another data set."""
+    import numpy as np
+
+    from training import data
+
     trained_on, size = manifest.provenance.data, manifest.image_size
     normal = data.load(trained_on, root, size, invert=manifest.provenance.invert)
     other = data.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)

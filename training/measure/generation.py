@@ -15,7 +15,6 @@ from training.errors import MetricError
 from training.measure import distances, embedding, networks
 from training.measure.networks import Features, Floats, Network
 
-SAMPLES = 10_000
 SEED = 0
 RESAMPLES = 5
 EMBEDDING = "embedding.png"
@@ -86,7 +85,7 @@ def make(
     data_set: DataSet,
     names: Sequence[str],
     models_dir: Path,
-    samples: int = SAMPLES,
+    samples: int,
     inception_weights: Path | None = None,
 ) -> Judge:
     """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
