@@ -5,8 +5,10 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import typer
 from servers import serving
@@ -14,9 +16,21 @@ from servers import serving
 import training.cli
 
 REPOSITORY = Path(__file__).parents[1]
-CONSOLE = re.findall(r"```console\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+README = (REPOSITORY / "README.md").read_text()
+CONSOLE = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 SHOWN = re.findall(r"^\$ (.*)\n((?:[^$\n].*\n)*)", "".join(CONSOLE), re.MULTILINE)
 COMMANDS = dict(SHOWN)
+
+
+HTTP_METHODS = {"get", "post", "put", "patch", "delete"}
+HEALTH = {("GET", "/docs.json"), ("GET", "/livez"), ("GET", "/readyz")}  # they are not in the document
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The service as the README starts it, with the shipped models."""
+    with serving(tmp_path_factory.mktemp("bentoml")) as client:
+        yield client
 
 
 def shown(start: str) -> tuple[str, str]:
@@ -36,18 +50,35 @@ def test_scores_of_the_examples_are_those_shown(start: str):
     assert run.stderr.startswith(summary.split(", images/s")[0])
 
 
-def test_curl_answers_what_is_shown(tmp_path: Path):
+def test_curl_answers_what_is_shown(client: httpx.Client):
     command, output = shown("curl -F")
     names = re.findall(r"images=@(\S+)", command)
     url = command.split()[-1].removeprefix("http://127.0.0.1:3000")
-    with serving(tmp_path) as client:
-        answer = client.post(
-            url, files=[("images", (Path(name).name, (REPOSITORY / name).read_bytes())) for name in names]
-        )
+    files = [("images", (Path(name).name, (REPOSITORY / name).read_bytes())) for name in names]
+    answer = client.post(url, files=files)
     answered, expected = answer.json(), json.loads(output)
     for result, wanted in zip(answered.pop("results"), expected.pop("results"), strict=True):
         same([str(value) for value in result.values()], [str(value) for value in wanted.values()])
     assert answered == expected
+
+
+def routes_shown() -> set[tuple[str, str]]:
+    """Return method and path of each route in the README's table; a path without a method has the method before it."""
+    table = README.split("| route | answer |\n")[1].split("\n\n")[0]
+    routes, method = set(), ""
+    for row in table.splitlines():
+        for cell in re.findall("`([^`]+)`", row.split("|")[1]):
+            *methods, path = cell.split()
+            method = methods[0] if methods else method
+            routes.add((method, path))
+    return routes
+
+
+def test_the_table_of_routes_is_what_the_service_documents_and_its_health(client: httpx.Client):
+    paths = client.get("/docs.json").json()["paths"]
+    documented = {(method.upper(), path) for path, item in paths.items() for method in item if method in HTTP_METHODS}
+    assert routes_shown() == documented | HEALTH
+    assert [client.get(path).status_code for _, path in HEALTH] == [200] * len(HEALTH)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
