@@ -19,7 +19,7 @@ from training import recipes
 from training.benchmark import cli as benchmark
 from training.errors import RecipeError
 from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
-from training.switches import NETWORKS, Device
+from training.switches import EMBEDDING_NETWORK, NETWORKS, Device, NetworkName
 
 if TYPE_CHECKING:
     from service.published.manifest import Metric
@@ -42,6 +42,9 @@ Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
 InceptionWeights = Annotated[
     Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
+]
+EmbeddingNetwork = Annotated[
+    NetworkName, typer.Option(help="Generators: what sees the images for two-sample accuracy, t-SNE and UMAP.")
 ]
 JUDGES = ["lite0", "cifar-net"]
 SAMPLES = 10_000
@@ -119,6 +122,7 @@ def publish(
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
     network: Networks = JUDGES,
+    embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -136,7 +140,7 @@ def publish(
     if family == "classifier":
         published = publish_classifier(done, target, data_root)
     elif family == "gan":
-        judge = _judge(done.request.data, network, models_dir, data_root, samples, inception_weights)
+        judge = _judge(done.request.data, network, models_dir, data_root, samples, inception_weights, embedding_network)
         published = publish_generator(done, target, judge.measure)
     else:
         published = publish_detector(done, target, data_root)
@@ -150,6 +154,7 @@ def evaluate(
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     network: Networks = JUDGES,
+    embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
 ) -> None:
@@ -169,7 +174,9 @@ def evaluate(
         data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
         metrics = detection.judge(detector, data_set, normal).metrics()
     elif manifest.kind == "generator":
-        judge = _judge(manifest.provenance.data, network, models_dir, data_root, samples, inception_weights)
+        judge = _judge(
+            manifest.provenance.data, network, models_dir, data_root, samples, inception_weights, embedding_network
+        )
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
@@ -199,6 +206,7 @@ def suite(
     seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     network: Networks = JUDGES,
+    embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
@@ -213,7 +221,7 @@ def suite(
     scaling = [f"{field}={value}" for field, value in scale.items() if value is not None]
     wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
     jobs = wanted.jobs(data_root, device)
-    judge = _judge(wanted.data, network, models_dir, data_root, samples, inception_weights)
+    judge = _judge(wanted.data, network, models_dir, data_root, samples, inception_weights, embedding_network)
     models = suites.run(jobs, out, judge.measure if embeds else lambda generator, _: judge.measure(generator))
     console.print(f"report {page.write(models, out)}")
 
@@ -242,12 +250,13 @@ def _judge(
     data_root: Path,
     samples: int,
     inception_weights: Path | None,
+    embedding_network: NetworkName,
 ) -> "Judge":
     from training import data
     from training.measure import generation
 
     data_set = data.load_colour(data_name, data_root)
-    return generation.make(data_set, network, models_dir, samples, inception_weights)
+    return generation.make(data_set, network, models_dir, samples, inception_weights, embedding_network)
 
 
 def _show(metrics: "Sequence[Metric]") -> None:

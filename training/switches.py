@@ -14,3 +14,4 @@ ObjectiveName = Literal["bce", "hinge", "wgan-gp", "relativistic"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 NetworkName = Literal["inception", "cifar-net", "lite0", "resnet18"]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+EMBEDDING_NETWORK: NetworkName = "lite0"

@@ -14,6 +14,7 @@ from training.data import DataSet, Labels, Split
 from training.errors import MetricError
 from training.measure import distances, embedding, networks
 from training.measure.networks import Features, Floats, Network
+from training.switches import EMBEDDING_NETWORK
 
 SEED = 0
 RESAMPLES = 5
@@ -87,8 +88,11 @@ def make(
     models_dir: Path,
     samples: int,
     inception_weights: Path | None = None,
+    embedding_network: str = EMBEDDING_NETWORK,
 ) -> Judge:
     """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
+
+    `embedding_network` sees the images of the two-sample accuracy and the embedding.
 
     MetricError if a split holds fewer images, or a network's weights cannot be had.
     """
@@ -96,9 +100,10 @@ def make(
     if not 2 <= samples <= fewest:
         raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
     test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
-    loaded = [networks.load(name, models_dir, inception_weights) for name in names]
-    references = [_reference(network, data_set, train, test) for network in loaded]
-    embedder = networks.embedding_network(models_dir)
+    wanted = dict.fromkeys([*names, embedding_network])
+    loaded = {name: networks.load(name, models_dir, inception_weights) for name in wanted}
+    references = [_reference(loaded[name], data_set, train, test) for name in names]
+    embedder = loaded[embedding_network]
     return Judge(data_set.name, samples, references, embedder, embedder(test.pixels[: embedding.IMAGES]).features)
 
 

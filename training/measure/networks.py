@@ -28,6 +28,7 @@ from training.export import PARITY_BATCHES, export
 from training.switches import NETWORKS
 
 BATCH = 100
+RESNET18 = ResNet18_Weights.IMAGENET1K_V1
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE0_SIDE, RESNET18_SIDE = 128, 224  # Lite0 was trained at 224; at 128 it still knows its classes and costs a third
 
@@ -115,11 +116,16 @@ def load(name: str, models_dir: Path, inception_weights: Path | None = None) -> 
     except (ArtifactError, UnknownModelError) as error:
         raise MetricError(f"network {name}: {error}, or choose lite0") from None
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        local = "give the file by --inception-weights or " if name == "inception" else ""
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MetricError(
-            f"network {name}: expected its weights, got: {reason}; {local}choose cifar-net or lite0"
+            f"network {name}: expected its weights, got: {reason}; {_otherwise(name)}choose cifar-net or lite0"
         ) from None
+
+
+def _otherwise(name: str) -> str:
+    """Return how to give the weights of the network `name` where they cannot be downloaded."""
+    resnet18 = f"put {Path(RESNET18.url).name} into {torch.hub.get_dir()}/checkpoints or "
+    return {"inception": "give the file by --inception-weights or ", "resnet18": resnet18}.get(name, "")
 
 
 def _make(name: str, models_dir: Path, inception_weights: Path | None) -> Network:
@@ -140,15 +146,6 @@ def published(loaded: Artifact) -> OnnxNetwork:
     model = OnnxModel(loaded.file(graph.file), graph)
     verify_golden(model, loaded)
     return OnnxNetwork(loaded.manifest.name, model, loaded.manifest.class_names)
-
-
-def embedding_network(models_dir: Path) -> Network:
-    """Return ResNet-18 where its weights can be had, else EfficientNet-Lite0."""
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # it says that it downloads even where it then cannot
-            return load("resnet18", models_dir)
-    except MetricError:
-        return load("lite0", models_dir)
 
 
 def _exported(name: str, module: nn.Module) -> OnnxNetwork:
@@ -179,5 +176,5 @@ def _lite0() -> nn.Module:
 
 
 def _resnet18() -> nn.Module:
-    network = resnet18(weights=ResNet18_Weights.IMAGENET1K_V1, progress=False)
+    network = resnet18(weights=RESNET18, progress=False)
     return ImageNetNetwork(nn.Sequential(*list(network.children())[:-1]), network.fc, RESNET18_SIDE)

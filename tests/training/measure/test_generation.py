@@ -27,6 +27,11 @@ class Means:
         return Features((means / 255).astype(np.float32), (means[:, :10] / 25).astype(np.float32))
 
 
+class Named(Means):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 def test_class_agreement_counts_per_class_what_was_asked_for():
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 0]]
     asked = np.array([0, 1, 2, 0, 1, 2])
@@ -107,6 +112,24 @@ def test_a_network_that_cannot_be_had_is_refused_with_those_that_can(tmp_path: P
         networks.load("cifar-net", tmp_path)
     with pytest.raises(MetricError, match="expected one of: inception, cifar-net, lite0, resnet18"):
         networks.load("vgg", tmp_path)
+
+
+def test_resnet18_is_asked_for_and_says_where_its_weights_belong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    checkpoints = tmp_path / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "resnet18-f37072fd.pth").write_bytes(b"not weights")
+    with pytest.raises(MetricError, match=f"put resnet18-f37072fd.pth into {checkpoints} or choose"):
+        networks.load("resnet18", tmp_path)
+
+
+def test_lite0_sees_the_images_of_the_embedding_unless_another_network_is_named(
+    photos: DataSet, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(networks, "load", lambda name, *_: Named(name))
+    assert generation.make(photos, [], Path("models"), samples=100).embedder.name == "lite0"
+    judge = generation.make(photos, ["cifar-net"], Path("models"), samples=100, embedding_network="resnet18")
+    assert judge.embedder.name == "resnet18"
 
 
 def test_more_samples_than_a_split_holds_are_refused(photos: DataSet):
