@@ -3,9 +3,7 @@
 A command imports what it needs when it runs: `--help` and `list` answer at once, without torch.
 """
 
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,13 +16,29 @@ from service.published import artifact
 from training import recipes
 from training.benchmark import cli as benchmark
 from training.errors import RecipeError
-from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
-from training.switches import EMBEDDING_NETWORK, NETWORKS, Device, NetworkName
+from training.options import (
+    DATA_ROOT,
+    JUDGES,
+    JUDGES_DIR,
+    MODELS_DIR,
+    SAMPLES,
+    Changes,
+    DataRoot,
+    EmbeddingNetwork,
+    InceptionWeights,
+    JudgesDir,
+    Measuring,
+    ModelsDir,
+    Networks,
+    Samples,
+)
+from training.switches import EMBEDDING_NETWORK, Device
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from service.published.manifest import Metric
-    from training.measure.generation import Judge
-    from training.run.folder import Request
+    from training.fit import Job
 
 app = typer.Typer(
     add_completion=False,
@@ -34,20 +48,6 @@ app = typer.Typer(
 )
 app.add_typer(benchmark.app, name="benchmark")
 console = Console()
-
-Networks = Annotated[
-    list[str], typer.Option("--network", help=f"Generators: {', '.join(NETWORKS)}; give several if you like.")
-]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
-Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images to measure on.")]
-InceptionWeights = Annotated[
-    Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
-]
-EmbeddingNetwork = Annotated[
-    NetworkName, typer.Option(help="Generators: what sees the images for two-sample accuracy, t-SNE and UMAP.")
-]
-JUDGES = ["lite0", "cifar-net"]
-SAMPLES = 10_000
 
 
 @app.command("list")
@@ -80,36 +80,33 @@ def fit(
         str | None, typer.Option("--publish", help="Publish the finished run under this name.")
     ] = None,
     models_dir: ModelsDir = MODELS_DIR,
+    network: Networks = JUDGES,
+    embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
+    samples: Samples = SAMPLES,
+    judges_dir: JudgesDir = JUDGES_DIR,
+    inception_weights: InceptionWeights = None,
 ) -> None:
     """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
     from training import parallel
     from training.fit import Job, train
+    from training.publish.finished import Target, finished
+    from training.publish.publisher import publisher_of
 
-    if publish_as is not None:
-        artifact.require_free(models_dir, publish_as)
     resolved = recipes.resolve(recipe, changes or ())
-    one_class = resolved.family == "autoencoder"
-    if one_class != (normal_class is not None):
-        raise RecipeError(
-            f"recipe {recipe}: expected {'a' if one_class else 'no'} --normal-class for {resolved.family}s; see fit --help"
-        )
-    data_name = data_name or ("mnist" if one_class else "cifar10")
-    job = Job(
-        recipe=resolved,
-        data=data_name,
-        data_root=data_root,
-        normal_classes=tuple(normal_class.split(",")) if normal_class else (),
-        invert=invert,
-        seed=seed,
-        device=device,
-    )
-    parts = (recipe, Path(data_name).stem, *([normal_class.replace(",", ".")] if normal_class else []), f"s{seed}")
-    path = out or Path("runs") / "-".join(parts)
-    train(job, path, resume=resume)
+    _check_normal_class(resolved, normal_class)
+    data_name = data_name or ("mnist" if resolved.family == "autoencoder" else "cifar10")
+    normal_classes = tuple(normal_class.split(",")) if normal_class else ()
+    job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device)
+    path = out or Path("runs") / _run_name(job)
     if publish_as is None:
+        train(job, path, resume=resume)
         console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
-    elif parallel.rank() == 0:
-        publish(path, publish_as, models_dir, data_root)
+        return
+    measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
+    publisher = publisher_of(resolved, data_name, Target(models_dir, publish_as), data_root, measuring)
+    run = train(job, path, resume=resume)
+    if parallel.rank() == 0:
+        _show(publisher(finished(run)))
 
 
 @app.command()
@@ -124,28 +121,18 @@ def publish(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
+    judges_dir: JudgesDir = JUDGES_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
-    from training.publish.classifier import publish_classifier
-    from training.publish.detector import publish_detector
     from training.publish.finished import Target, finished
-    from training.publish.generator import publish_generator
+    from training.publish.publisher import default_name, publisher_of
     from training.run.folder import Run
 
     done = finished(Run(run))
-    target = Target(models_dir, name or _name_of(done.request), replace)
-    target.require_free()
-    family = done.recipe.family
-    if family == "classifier":
-        published = publish_classifier(done, target, data_root)
-    elif family == "gan":
-        judge = _judge(done.request.data, network, models_dir, data_root, samples, inception_weights, embedding_network)
-        published = publish_generator(done, target, judge.measure)
-    else:
-        published = publish_detector(done, target, data_root)
-    _show(published.metrics())
-    console.print(f"published {published.path}")
+    target = Target(models_dir, name or default_name(done.request), replace)
+    measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
+    _show(publisher_of(done.recipe, done.request.data, target, data_root, measuring)(done))
 
 
 @app.command()
@@ -156,6 +143,7 @@ def evaluate(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
+    judges_dir: JudgesDir = JUDGES_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Measure MODEL again on its data set, by running its ONNX file."""
@@ -174,14 +162,13 @@ def evaluate(
         data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
         metrics = detection.judge(detector, data_set, normal).metrics()
     elif manifest.kind == "generator":
-        judge = _judge(
-            manifest.provenance.data, network, models_dir, data_root, samples, inception_weights, embedding_network
-        )
+        measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
+        judge = measuring.judge(manifest.provenance.data, data_root)
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data.load_colour(manifest.provenance.data, data_root)
         metrics = accuracy_metrics(networks.published(loaded)(data_set.test.pixels).logits, data_set)
-    _show(metrics)
+    _show_metrics(metrics)
 
 
 @app.command()
@@ -208,9 +195,9 @@ def suite(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
+    judges_dir: JudgesDir = JUDGES_DIR,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
-    models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
 ) -> None:
     """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
@@ -221,7 +208,8 @@ def suite(
     scaling = [f"{field}={value}" for field, value in scale.items() if value is not None]
     wanted = suites.Suite(name, [*scaling, *(changes or ())], seeds)
     jobs = wanted.jobs(data_root, device)
-    judge = _judge(wanted.data, network, models_dir, data_root, samples, inception_weights, embedding_network)
+    measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
+    judge = measuring.judge(wanted.data, data_root)
     models = suites.run(jobs, out, judge.measure if embeds else lambda generator, _: judge.measure(generator))
     console.print(f"report {page.write(models, out)}")
 
@@ -235,31 +223,27 @@ def main() -> None:
         sys.exit(1)
 
 
-def _name_of(request: "Request") -> str:
-    """Return what a model is called if nobody says: after data and normal classes, or data and recipe."""
-    recipe, family = request.recipe["name"], request.recipe["family"]
-    words = {"classifier": recipe, "gan": f"{request.data} {recipe}"}
-    text = words.get(family, f"{Path(request.data).stem} {' '.join(request.normal_classes)}")
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def _check_normal_class(recipe: recipes.Recipe, normal_class: str | None) -> None:
+    one_class = recipe.family == "autoencoder"
+    if one_class != (normal_class is not None):
+        raise RecipeError(
+            f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s; "
+            "see fit --help"
+        )
 
 
-def _judge(
-    data_name: str,
-    network: Sequence[str],
-    models_dir: Path,
-    data_root: Path,
-    samples: int,
-    inception_weights: Path | None,
-    embedding_network: NetworkName,
-) -> "Judge":
-    from training import data
-    from training.measure import generation
-
-    data_set = data.load_colour(data_name, data_root)
-    return generation.make(data_set, network, models_dir, samples, inception_weights, embedding_network)
+def _run_name(job: "Job") -> str:
+    """Return RECIPE-DATA-CLASS-sSEED."""
+    classes = [".".join(job.normal_classes)] if job.normal_classes else []
+    return "-".join([job.recipe.name, Path(job.data).stem, *classes, f"s{job.seed}"])
 
 
-def _show(metrics: "Sequence[Metric]") -> None:
+def _show(published: artifact.Artifact) -> None:
+    _show_metrics(published.metrics())
+    console.print(f"published {published.path}")
+
+
+def _show_metrics(metrics: "Sequence[Metric]") -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
     for metric in metrics:
         table.add_row(

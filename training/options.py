@@ -1,11 +1,63 @@
 """Options that several commands share; free of torch, as is every module that a command imports before it runs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.published import defaults
+from training.switches import NETWORKS, NetworkName
+
+if TYPE_CHECKING:
+    from training.measure.generation import Judge
+
 DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
+JUDGES_DIR = defaults.models_dir()
+JUDGES = ["lite0", "cifar-net"]
+SAMPLES = 10_000
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
 ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
+
+# how generators are measured
+Networks = Annotated[
+    list[str], typer.Option("--network", help=f"Generators: {', '.join(NETWORKS)}; give several if you like.")
+]
+EmbeddingNetwork = Annotated[
+    NetworkName, typer.Option(help="Generators: what sees the images for two-sample accuracy, t-SNE and UMAP.")
+]
+Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images of each kind to measure on.")]
+JudgesDir = Annotated[
+    Path, typer.Option(help="Generators: where the published cifar-net is.", show_default="the shipped models")
+]
+InceptionWeights = Annotated[
+    Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
+]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How generators are measured, as the options above say."""
+
+    networks: Sequence[str]
+    embedding_network: NetworkName
+    samples: int
+    judges_dir: Path
+    inception_weights: Path | None
+
+    def judge(self, data_name: str, data_root: Path) -> "Judge":
+        """Return what measures generators of this data set; errors of `training.measure.generation.make`."""
+        from training import data
+        from training.measure import generation
+
+        return generation.make(
+            data.load_colour(data_name, data_root),
+            self.networks,
+            self.judges_dir,
+            self.samples,
+            self.inception_weights,
+            self.embedding_network,
+        )

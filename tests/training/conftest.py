@@ -54,3 +54,12 @@ def photos() -> DataSet:
     with np.load(Path(__file__).parents[1] / "data" / "cifar10-sample.npz") as arrays:
         splits = [Split(arrays[f"x_{part}"], arrays[f"y_{part}"].astype(np.int64)) for part in ("train", "test")]
     return DataSet("cifar10-sample", CLASS_NAMES, *splits)
+
+
+@pytest.fixture(scope="session")
+def photos_npz(tmp_path_factory: pytest.TempPathFactory, photos: DataSet) -> Path:
+    """`photos` as a user's own data set."""
+    path = tmp_path_factory.mktemp("data") / "photos.npz"
+    train, test = photos.train, photos.test
+    np.savez(path, x_train=train.pixels, y_train=train.labels, x_test=test.pixels, y_test=test.labels)
+    return path

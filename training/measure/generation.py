@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +40,26 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judge:
-    """Real images as networks see them, made once for many generators.
+    """Real images of `data_set` as networks see them, for comparison with any number of generators.
 
-    `samples` images of the test split of the data set `data` stand against as many generated ones. `embedder` sees the
-    images for the embedding, of which `embedded` are the real ones.
+    `samples` images of the test split stand against as many generated ones. Each of `networks` sees both; `embedder` sees
+    those of the embedding. The real images are seen when the first generator is measured: it takes minutes.
     """
 
-    data: str
+    data_set: DataSet
     samples: int
-    references: Sequence[Reference]
+    networks: Sequence[Network]
     embedder: Network
-    embedded: Floats
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """What each network makes of the real images."""
+        return [_reference(network, self.data_set, self._test, self._train) for network in self.networks]
+
+    @cached_property
+    def embedded(self) -> Floats:
+        """The real images of the embedding as `embedder` sees them, [N, D]."""
+        return self.embedder(self._test.pixels[: embedding.IMAGES]).features
 
     def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
         """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
@@ -61,17 +71,25 @@ class Judge:
         found = []
         for reference in self.references:
             network, seen = reference.network, reference.network(pixels)
-            found += compare(network.name, reference.test, seen, self.data, GENERATED_SPLIT)
+            found += compare(network.name, reference.test, seen, self.data_set.name, GENERATED_SPLIT)
             if generator.is_conditional:
                 found += self._agreement(reference, seen, generator.class_names)
         found.append(self._overlap(pixels[: len(self.embedded)], path))
         return found + [metric for reference in self.references for metric in reference.gate]
 
+    @property
+    def _train(self) -> Split:
+        return _drawn(self.data_set.train, self.samples)
+
+    @property
+    def _test(self) -> Split:
+        return _drawn(self.data_set.test, self.samples)
+
     def _agreement(self, reference: Reference, seen: Features, class_names: tuple[str, ...]) -> list[Metric]:
         asked = np.arange(len(seen.logits)) % len(class_names)
         if reference.network.class_names == class_names:
-            return agreement(CLASS_AGREEMENT, seen.logits, asked, class_names, self.data, "generated")
-        return probe_agreement(reference.network.name, reference.probe, seen, asked, self.data, "generated")
+            return agreement(CLASS_AGREEMENT, seen.logits, asked, class_names, self.data_set.name, "generated")
+        return probe_agreement(reference.network.name, reference.probe, seen, asked, self.data_set.name, "generated")
 
     def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
         generated = self.embedder(pixels).features
@@ -79,32 +97,26 @@ class Judge:
             embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
         accuracy, count = distances.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
         name = metric_name("two_sample_accuracy", self.embedder.name)
-        return _share(name, accuracy, count, self.data, GENERATED_SPLIT, "nearest neighbour, scikit-learn")
+        return _share(name, accuracy, count, self.data_set.name, GENERATED_SPLIT, "nearest neighbour, scikit-learn")
 
 
 def make(
     data_set: DataSet,
     names: Sequence[str],
-    models_dir: Path,
+    judges_dir: Path,
     samples: int,
     inception_weights: Path | None = None,
     embedding_network: str = EMBEDDING_NETWORK,
 ) -> Judge:
     """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
 
-    `embedding_network` sees the images of the two-sample accuracy and the embedding.
-
-    MetricError if a split holds fewer images, or a network's weights cannot be had.
+    `embedding_network` sees the images of the two-sample accuracy and the embedding. Classifiers that were published here
+    are looked for in `judges_dir`. MetricError if a split holds fewer images, or a network's weights cannot be had.
     """
-    fewest = min(len(data_set.train.pixels), len(data_set.test.pixels))
-    if not 2 <= samples <= fewest:
-        raise MetricError(f"samples: expected 2 to {fewest:,}, the images of a split, got {samples:,}; choose another")
-    test, train = (_drawn(split, samples) for split in (data_set.test, data_set.train))
+    _require_images(data_set, samples)
     wanted = dict.fromkeys([*names, embedding_network])
-    loaded = {name: networks.load(name, models_dir, inception_weights) for name in wanted}
-    references = [_reference(loaded[name], data_set, train, test) for name in names]
-    embedder = loaded[embedding_network]
-    return Judge(data_set.name, samples, references, embedder, embedder(test.pixels[: embedding.IMAGES]).features)
+    loaded = {name: networks.load(name, judges_dir, inception_weights) for name in wanted}
+    return Judge(data_set, samples, [loaded[name] for name in names], loaded[embedding_network])
 
 
 def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
@@ -163,7 +175,17 @@ def metric_name(figure: str, network: str) -> str:
     return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
 
 
-def _reference(network: Network, data_set: DataSet, train: Split, test: Split) -> Reference:
+def _require_images(data_set: DataSet, samples: int) -> None:
+    if not len(data_set.test.pixels):
+        raise MetricError(f"data set {data_set.name}: expected a test split to measure on, found none; add one")
+    fewest = min(len(data_set.train.pixels), len(data_set.test.pixels))
+    if not 2 <= samples <= fewest:
+        raise MetricError(
+            f"--samples: expected 2 to {fewest:,}, the images of the smaller split, got {samples:,}; choose another"
+        )
+
+
+def _reference(network: Network, data_set: DataSet, test: Split, train: Split) -> Reference:
     seen_train, seen_test = network(train.pixels), network(test.pixels)
     gate = compare(network.name, seen_test, seen_train, data_set.name, GATE_SPLIT)
     probe = None

@@ -62,13 +62,14 @@ class TorchNetwork:
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name = name
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._module = module.eval().to(self._device)
+        self._module = module.eval()
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Features:
         """Return what the network makes of `pixels`."""
         batches = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(BATCH)
-        outputs = zip(*(self._module(batch.to(self._device)) for batch in batches), strict=True)
+        module = self._module.to(self._device)  # only now: a training may have had the device to itself
+        outputs = zip(*(module(batch.to(self._device)) for batch in batches), strict=True)
         return Features(*(torch.cat(parts).float().cpu().numpy() for parts in outputs))
 
 
@@ -101,18 +102,18 @@ class ImageNetNetwork(nn.Module):
         return features, self.head(features)
 
 
-def load(name: str, models_dir: Path, inception_weights: Path | None = None) -> Network:
+def load(name: str, judges_dir: Path, inception_weights: Path | None = None) -> Network:
     """Return the network called `name`; MetricError, with the networks that need no download, if it cannot be had.
 
     - inception: Inception v3 with the weights of the reference FID, from torch-fidelity's download or a local file
-    - cifar-net: the classifier that this project trains, from `models_dir`
+    - cifar-net: the classifier that this project trains, from `judges_dir`
     - lite0: EfficientNet-Lite0 with the ImageNet weights that its package carries
     - resnet18: ResNet-18 with the ImageNet weights of torchvision's download
     """
     if name not in NETWORKS:
         raise MetricError(f"network {name!r}: expected one of: {', '.join(NETWORKS)}; choose one")
     try:
-        return _make(name, models_dir, inception_weights)
+        return _make(name, judges_dir, inception_weights)
     except (ArtifactError, UnknownModelError) as error:
         raise MetricError(f"network {name}: {error}, or choose lite0") from None
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
@@ -128,7 +129,7 @@ def _otherwise(name: str) -> str:
     return {"inception": "give the file by --inception-weights or ", "resnet18": resnet18}.get(name, "")
 
 
-def _make(name: str, models_dir: Path, inception_weights: Path | None) -> Network:
+def _make(name: str, judges_dir: Path, inception_weights: Path | None) -> Network:
     match name:
         case "inception":
             return TorchNetwork(name, _inception(inception_weights))
@@ -137,7 +138,7 @@ def _make(name: str, models_dir: Path, inception_weights: Path | None) -> Networ
         case "resnet18":
             return _exported(name, _resnet18())
         case _:
-            return published(artifact.load_named(models_dir, name))
+            return published(artifact.load_named(judges_dir, name))
 
 
 def published(loaded: Artifact) -> OnnxNetwork:

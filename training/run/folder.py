@@ -18,7 +18,7 @@ from training.errors import RunError
 
 REQUEST = "run.json"
 FITTED = "fitted.pt"
-PLACES = {"--data-root", "--models-dir", "--out"}
+PLACES = {"--data-root", "--models-dir", "--judges-dir", "--inception-weights", "--out"}
 TRAINING, DENSITY = "training", "density"  # the phases of a run; only detectors have the second
 
 

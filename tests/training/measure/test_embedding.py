@@ -7,6 +7,7 @@ from PIL import Image
 
 from service.published import artifact
 from service.published.generator import Generator
+from training.data import DataSet, Split
 from training.measure import embedding
 from training.measure.generation import Judge
 from training.measure.networks import Features
@@ -40,8 +41,8 @@ class Means:
 
 def test_a_judge_puts_both_embeddings_side_by_side_into_the_folder(tmp_path: Path):
     generator = Generator(artifact.load(artifacts.write_generator(tmp_path / "colours")), "cpu")
-    black = np.zeros((40, 3), np.float32)
-    (overlap,) = Judge("cifar10", 40, [], Means(), black).measure(generator, tmp_path)
+    black = Split(np.zeros((40, 32, 32, 3), np.uint8), np.zeros(40, np.int64))
+    (overlap,) = Judge(DataSet("black", ("none",), black, black), 40, [], Means()).measure(generator, tmp_path)
     assert (overlap.name, overlap.value, overlap.samples) == ("two_sample_accuracy.lite0", 1, 80)
     with Image.open(tmp_path / "embedding.png") as picture:
         assert picture.width > 1.8 * picture.height

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import artifacts
@@ -9,10 +10,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from service.published import artifact
 from service.published.generator import Generator
-from training.data import DataSet
+from training.data import DataSet, Split
 from training.errors import MetricError
 from training.measure import generation, networks
-from training.measure.generation import Judge, Reference
+from training.measure.generation import Judge
 from training.measure.networks import Features, Network
 
 
@@ -25,6 +26,14 @@ class Means:
     def __call__(self, pixels: np.ndarray) -> Features:
         means = pixels.reshape(len(pixels), 4, 8, 4, 8, 3).mean(axis=(2, 4)).reshape(len(pixels), 48)
         return Features((means / 255).astype(np.float32), (means[:, :10] / 25).astype(np.float32))
+
+
+class Counting(Means):
+    seen = 0
+
+    def __call__(self, pixels: np.ndarray) -> Features:
+        self.seen += len(pixels)
+        return super().__call__(pixels)
 
 
 class Named(Means):
@@ -132,9 +141,29 @@ def test_lite0_sees_the_images_of_the_embedding_unless_another_network_is_named(
     assert judge.embedder.name == "resnet18"
 
 
+def test_real_images_are_seen_when_the_first_generator_is_measured_and_only_then(
+    photos: DataSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    network = Counting()
+    monkeypatch.setattr(networks, "load", lambda *_: network)
+    judge = generation.make(photos, ["lite0"], Path("models"), samples=100)
+    assert network.seen == 0
+    generator = Generator(artifact.load(artifacts.write_generator(tmp_path / "plain", conditional=False)), "cpu")
+    judge.measure(generator)
+    first = network.seen
+    judge.measure(generator)
+    assert (first, network.seen - first) == (100 + 100 + 100 + 100 + 100, 100 + 100)
+
+
 def test_more_samples_than_a_split_holds_are_refused(photos: DataSet):
-    with pytest.raises(MetricError, match="expected 2 to 150, the images of a split, got 151"):
+    with pytest.raises(MetricError, match="expected 2 to 150, the images of the smaller split, got 151"):
         generation.make(photos, ["lite0"], Path("models"), samples=151)
+
+
+def test_a_data_set_without_a_test_split_cannot_judge(photos: DataSet):
+    untested = replace(photos, test=Split(photos.test.pixels[:0], photos.test.labels[:0]))
+    with pytest.raises(MetricError, match="expected a test split to measure on, found none"):
+        generation.make(untested, ["lite0"], Path("models"), samples=100)
 
 
 class Colours:
@@ -150,10 +179,7 @@ class Colours:
 
 @pytest.fixture
 def a_judge(photos: DataSet) -> Judge:
-    seen = Colours()(photos.test.pixels)
-    gate = generation.compare("cifar-net", seen, Colours()(photos.train.pixels), "cifar10", generation.GATE_SPLIT)
-    embedded = Means()(photos.test.pixels).features
-    return Judge("cifar10", 150, [Reference(Colours(), seen, gate)], Means(), embedded)
+    return Judge(photos, 150, [Colours()], Means())
 
 
 def test_a_generator_is_measured_beside_its_gate_and_asked_for_every_class(a_judge: Judge, tmp_path: Path):

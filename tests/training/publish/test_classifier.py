@@ -22,14 +22,6 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def photos_npz(tmp_path_factory: pytest.TempPathFactory, photos: DataSet) -> Path:
-    path = tmp_path_factory.mktemp("data") / "photos.npz"
-    train, test = photos.train, photos.test
-    np.savez(path, x_train=train.pixels, y_train=train.labels, x_test=test.pixels, y_test=test.labels)
-    return path
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, photos_npz: Path) -> Path:
     out = tmp_path_factory.mktemp("runs") / "classifier"
     changes = [part for change in SIZE for part in ("--set", change)]

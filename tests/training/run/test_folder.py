@@ -6,7 +6,12 @@ from training.run import folder
 @pytest.mark.parametrize("program", ["/home/me/.venv/bin/oddglyph-train", "/home/me/oddglyph/training/cli.py"])
 @pytest.mark.parametrize(
     "places",
-    [["--data-root", "/data", "--models-dir", "/m", "--out", "/runs/a"], ["--data-root=/data", "--out=/runs/a"], []],
+    [
+        ["--data-root", "/data", "--models-dir", "/m", "--out", "/runs/a"],
+        ["--data-root=/data", "--out=/runs/a"],
+        ["--judges-dir", "/m", "--inception-weights=/w"],
+        [],
+    ],
 )
 def test_the_command_that_is_recorded_says_nothing_of_the_machine(
     program: str, places: list[str], monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,47 @@
+"""Which publisher a run gets, with everything that can be refused before the dear work refused first."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from service.published.artifact import Artifact
+from training import data
+from training.errors import DataError
+from training.options import Measuring
+from training.publish.classifier import publish_classifier
+from training.publish.detector import publish_detector
+from training.publish.finished import Finished, Target
+from training.publish.generator import publish_generator
+from training.recipes import Recipe
+from training.run.folder import Request
+
+Publisher = Callable[[Finished], Artifact]
+
+
+def publisher_of(recipe: Recipe, data_name: str, target: Target, data_root: Path, measuring: Measuring) -> Publisher:
+    """Return what publishes at `target` a run of `recipe` on the data set `data_name`, once it is finished.
+
+    ArtifactError if the name is taken; DataError or MetricError if there is nothing to measure on, or no network to
+    measure with. Real images are not seen by networks yet: that takes minutes.
+    """
+    target.require_free()
+    if recipe.family == "gan":
+        judge = measuring.judge(data_name, data_root)
+        return lambda done: publish_generator(done, target, judge.measure)
+    if recipe.family == "classifier":
+        _require_test_split(data_name, data_root)
+        return lambda done: publish_classifier(done, target, data_root)
+    return lambda done: publish_detector(done, target, data_root)
+
+
+def default_name(request: Request) -> str:
+    """Return what a model is called if nobody says: after data and normal classes, or data and recipe."""
+    recipe, family = request.recipe["name"], request.recipe["family"]
+    words = {"classifier": recipe, "gan": f"{request.data} {recipe}"}
+    text = words.get(family, f"{Path(request.data).stem} {' '.join(request.normal_classes)}")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _require_test_split(data_name: str, data_root: Path) -> None:
+    if not len(data.load_colour(data_name, data_root).test.pixels):
+        raise DataError(f"data set {data_name}: expected a test split to measure on, found none; add one")
