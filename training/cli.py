@@ -19,7 +19,6 @@ from training.errors import RecipeError
 from training.options import (
     DATA_ROOT,
     JUDGES,
-    JUDGES_DIR,
     MODELS_DIR,
     SAMPLES,
     Changes,
@@ -83,7 +82,7 @@ def fit(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
-    judges_dir: JudgesDir = JUDGES_DIR,
+    judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
@@ -121,7 +120,7 @@ def publish(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
-    judges_dir: JudgesDir = JUDGES_DIR,
+    judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Export RUN to ONNX, prove the export, measure, and put it into the models folder."""
@@ -143,7 +142,7 @@ def evaluate(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
-    judges_dir: JudgesDir = JUDGES_DIR,
+    judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
     """Measure MODEL again on its data set, by running its ONNX file."""
@@ -195,7 +194,7 @@ def suite(
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
-    judges_dir: JudgesDir = JUDGES_DIR,
+    judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),

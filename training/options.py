@@ -13,13 +13,15 @@ from training.switches import NETWORKS, NetworkName
 if TYPE_CHECKING:
     from training.measure.generation import Judge
 
-DATA_ROOT, MODELS_DIR = Path("data"), Path("models")
-JUDGES_DIR = defaults.models_dir()
+DATA_ROOT, MODELS_DIR = Path("data"), defaults.models_dir()  # `oddglyph` reads where `oddglyph-train` publishes
 JUDGES = ["lite0", "cifar-net"]
 SAMPLES = 10_000
 
 DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
-ModelsDir = Annotated[Path, typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.")]
+ModelsDir = Annotated[
+    Path,
+    typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
+]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 
 # how generators are measured
@@ -31,7 +33,7 @@ EmbeddingNetwork = Annotated[
 ]
 Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images of each kind to measure on.")]
 JudgesDir = Annotated[
-    Path, typer.Option(help="Generators: where the published cifar-net is.", show_default="the shipped models")
+    Path, typer.Option(help="Generators: where the published cifar-net is.", show_default="the shipped ones")
 ]
 InceptionWeights = Annotated[
     Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")

@@ -5,8 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+import service.cli
+from training import cli
 
 REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = REPOSITORY / "docs" / "examples" / "zero.png"
 DEAR = ("torch", "torchvision", "sklearn", "scipy", "torch_fidelity", "onnxruntime", "matplotlib")
 
 
@@ -26,3 +31,14 @@ finally:
     )
     assert completed.returncode == 0, completed.stderr
     assert "shared-aae" in completed.stdout or "Usage" in completed.stdout
+
+
+@pytest.mark.parametrize("environment", [{}, {"ODDGLYPH_MODELS": "elsewhere"}])
+def test_both_commands_look_for_models_in_one_folder_wherever_they_run(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    training = CliRunner().invoke(cli.app, ["evaluate", "nonesuch"], env=environment)
+    serving = CliRunner().invoke(service.cli.app, ["score", "--model", "nonesuch", str(EXAMPLE)], env=environment)
+    assert ("elsewhere" if environment else "mnist-0") in str(training.exception)
+    assert str(training.exception) == str(serving.exception)
