@@ -92,7 +92,7 @@ def fit(
     from training.publish.publisher import publisher_of
 
     resolved = recipes.resolve(recipe, changes or ())
-    _check_normal_class(resolved, normal_class)
+    _check_data_options(resolved, normal_class, invert=invert)
     data_name = data_name or ("mnist" if resolved.family == "autoencoder" else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
     job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device)
@@ -222,13 +222,15 @@ def main() -> None:
         sys.exit(1)
 
 
-def _check_normal_class(recipe: recipes.Recipe, normal_class: str | None) -> None:
+def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, *, invert: bool) -> None:
     one_class = recipe.family == "autoencoder"
     if one_class != (normal_class is not None):
         raise RecipeError(
             f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s; "
             "see fit --help"
         )
+    if invert and not one_class:
+        raise RecipeError(f"recipe {recipe.name}: expected no --invert for {recipe.family}s, got one; leave it out")
 
 
 def _run_name(job: "Job") -> str:

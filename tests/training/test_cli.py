@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import service.cli
 from training import cli
+from training.errors import RecipeError
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "docs" / "examples" / "zero.png"
@@ -20,6 +21,7 @@ def test_list_and_help_import_nothing_that_takes_seconds(arguments: list[str]):
     script = f"""
 import sys
 from training import cli
+from training.errors import RecipeError
 sys.argv = ["oddglyph-train", *{arguments}]
 try:
     cli.main()
@@ -42,3 +44,11 @@ def test_both_commands_look_for_models_in_one_folder_wherever_they_run(
     serving = CliRunner().invoke(service.cli.app, ["score", "--model", "nonesuch", str(EXAMPLE)], env=environment)
     assert ("elsewhere" if environment else "mnist-0") in str(training.exception)
     assert str(training.exception) == str(serving.exception)
+
+
+@pytest.mark.parametrize("recipe", ["dcgan", "cifar-net"])
+def test_invert_is_for_autoencoders(recipe: str, tmp_path: Path):
+    result = CliRunner().invoke(cli.app, ["fit", recipe, "--invert", "--out", str(tmp_path / "run")])
+    assert isinstance(result.exception, RecipeError)
+    assert f"recipe {recipe}: expected no --invert" in str(result.exception)
+    assert not list(tmp_path.iterdir())
