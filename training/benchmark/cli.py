@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from training.errors import MetricError
 from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
+from training.switches import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from service.images import Pixels
@@ -40,16 +42,17 @@ def detection(
     from training import data
     from training.benchmark import detection
 
-    data_set = data.load(data_name, data_root, 32)
+    numbers = _seeds(seeds)
+    data_set = data.load(data_name, data_root, IMAGE_SIZE)
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
-    numbers = [int(seed) for seed in seeds.split(",")]
     todo = detection.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for result in detection.run(todo, data_set, data_root, out.with_suffix(".json")):
+    results = out.with_name(f"{out.name}.json")
+    for result in detection.run(todo, data_set, data_root, results):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
-    page = detection.table(detection.read(out.with_suffix(".json")))
-    out.with_suffix(".md").write_text(page)
+    page = detection.table(detection.read(results))
+    out.with_name(f"{out.name}.md").write_text(page)
     console.print(page, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -78,6 +81,13 @@ def corruptions(
     console.print(suite.table(alarms), heat, sep="\n", soft_wrap=True, highlight=False, markup=False)
 
 
+def _seeds(text: str) -> list[int]:
+    seeds = text.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds):
+        raise MetricError(f"--seeds {text}: expected whole numbers with commas between; for example --seeds 0,1,2")
+    return [int(seed) for seed in seeds]
+
+
 def _test_images(manifest: "Manifest", root: Path, limit: int) -> "tuple[Pixels, Pixels]":
     """Return up to `limit` normal test images, drawn at random, and as many of another data set."""
     import numpy as np
@@ -92,4 +102,6 @@ def _test_images(manifest: "Manifest", root: Path, limit: int) -> "tuple[Pixels,
         rng.permutation(pixels)[:limit]
         for pixels in (normal.test.of(normal.indices(manifest.normal_classes)), other.test.pixels)
     )
+    if not len(drawn):
+        raise MetricError(f"data set {trained_on}: expected normal images in a test split, found none; add some")
     return drawn, foreign

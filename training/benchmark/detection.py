@@ -117,20 +117,33 @@ def read(path: Path) -> list[Result]:
 
 
 def measure(task: Task, data_set: DataSet, root: Path) -> Result:
-    """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on."""
+    """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on.
+
+    MetricError if that does not hold both normal and anomalous images.
+    """
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
     normal = _limited(_normal(task, data_set, normal_labels), task.limit)
-    pixels, anomalous = _judged_on_test(task, data_set, normal_labels)
-    if task.judged_on == "train":
+    if task.judged_on == "test":
+        pixels, anomalous = _judged_on_test(task, data_set, normal_labels)
+    else:
         normal, held_out = _set_aside(normal, MAX_CALIBRATION // 2)
         pixels, anomalous = _judged_on_train(task, data_set, normal_labels, held_out)
+    _require_both_kinds(task, anomalous)
     start = time.perf_counter()
     score, calibration = _fit(task, data_set, normal_labels, normal, root)
     fitted = time.perf_counter()
     scores = score(pixels)
     end = time.perf_counter()
     return _result(task, scores, np.sort(calibration), anomalous, (end - start, end - fitted))
+
+
+def _require_both_kinds(task: Task, anomalous: NDArray[np.bool_]) -> None:
+    if anomalous.all() or not anomalous.any():
+        raise MetricError(
+            f"data set {task.data}: expected normal and anomalous images in the {task.judged_on} split, got "
+            f"{(~anomalous).sum():,} and {anomalous.sum():,}; add some, or raise --limit"
+        )
 
 
 def _normal(task: Task, data_set: DataSet, labels: Sequence[int]) -> NormalSplit:

@@ -11,6 +11,7 @@ from training import cli, data
 from training.benchmark import detection
 from training.benchmark.baselines import BASELINES
 from training.benchmark.detection import Result, Task
+from training.errors import MetricError
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES.keys() - {"deep-svdd"}))
@@ -53,6 +54,29 @@ def test_an_unknown_method_is_named_with_the_known_ones(digits_npz: Path, tmp_pa
     assert failed.exit_code == 1
     assert "method magic" in str(failed.exception)
     assert "hog-knn" in str(failed.exception)
+
+
+@pytest.mark.parametrize("seeds", ["a", "0,", "-1", "0.5"])
+def test_seeds_are_whole_numbers(seeds: str, digits_npz: Path, tmp_path: Path):
+    failed = run(digits_npz, tmp_path / "x", "--seeds", seeds)
+    assert isinstance(failed.exception, MetricError)
+    assert f"--seeds {seeds}: expected whole numbers" in str(failed.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dot_in_the_name_of_the_results_stays(digits_npz: Path, tmp_path: Path):
+    assert run(digits_npz, tmp_path / "v1.2", "--methods", "pca").exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v1.2.json", "v1.2.md"]
+
+
+def test_a_data_set_without_a_test_split_is_refused_in_one_sentence(digits_npz: Path, tmp_path: Path):
+    with np.load(digits_npz) as arrays:
+        np.savez(tmp_path / "untested.npz", x_train=arrays["x_train"], y_train=arrays["y_train"])
+    failed = run(tmp_path / "untested.npz", tmp_path / "x", "--methods", "pca")
+    assert isinstance(failed.exception, MetricError)
+    assert "expected normal and anomalous images in the test split, got 0 and 0" in str(failed.exception)
+    judged_on_train = run(tmp_path / "untested.npz", tmp_path / "x", "--methods", "pca", "--judge-on", "train")
+    assert judged_on_train.exit_code == 0, judged_on_train.output
 
 
 def test_the_table_gives_means_over_seeds_and_the_worst_class():
