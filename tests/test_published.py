@@ -65,9 +65,9 @@ def test_the_detectors_of_all_digits_tell_which_digit_an_image_of_the_sample_is(
 
 
 def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
-    from training import data
+    from training import data_sets
 
-    test = data.load("mnist", data_root, 32).test
+    test = data_sets.load("mnist", data_root, 32).test
     zeros, scores = test.labels == 0, Detector(artifact.load(MODELS / "mnist-0")).score(test.pixels)
     assert roc_auc_score(~zeros, scores.score) >= 0.985
     assert scores.l_con[zeros].mean() <= 0.0294
@@ -75,10 +75,10 @@ def test_the_default_model_keeps_its_word_on_all_of_mnist(data_root: Path):
 
 
 def test_the_classifier_keeps_its_word_on_all_of_cifar10(data_root: Path):
-    from training import data
+    from training import data_sets
     from training.measure import networks
 
-    test = data.load_colour("cifar10", data_root).test
+    test = data_sets.load_colour("cifar10", data_root).test
     seen = networks.load("cifar-net", MODELS)(test.pixels)
     accuracy = np.mean(seen.logits.argmax(axis=1) == test.labels)
     assert accuracy >= 0.9

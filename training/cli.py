@@ -148,7 +148,7 @@ def evaluate(
     """Measure MODEL again on its data set, by running its ONNX file."""
     from service.published.detector import Detector
     from service.published.generator import Generator
-    from training import data
+    from training import data_sets
     from training.measure import detection, networks
     from training.publish.classifier import accuracy_metrics
     from training.publish.finished import data_of
@@ -165,7 +165,7 @@ def evaluate(
         judge = measuring.judge(manifest.provenance.data, data_root)
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
-        data_set = data.load_colour(manifest.provenance.data, data_root)
+        data_set = data_sets.load_colour(manifest.provenance.data, data_root)
         metrics = accuracy_metrics(networks.published(loaded)(data_set.test.pixels).logits, data_set)
     _show_metrics(metrics)
 

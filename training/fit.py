@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from service.errors import DeviceError
-from training import data
+from training import data, data_sets
 from training.autoencoder.learner import AutoencoderLearner
 from training.cifar_net import WHITENING_IMAGES, CifarNetLearner
 from training.density.fitting import fit_density
@@ -52,9 +52,9 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
     fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
     with fabric.rank_zero_first():
         data_set = (
-            data.load_colour(job.data, job.data_root)
+            data_sets.load_colour(job.data, job.data_root)
             if in_colour
-            else data.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+            else data_sets.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
         )
     run, request = Run(path), _request(job, data_set, fabric)
     if fabric.is_global_zero:

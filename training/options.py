@@ -52,11 +52,11 @@ class Measuring:
 
     def judge(self, data_name: str, data_root: Path) -> "Judge":
         """Return what measures generators of this data set; errors of `training.measure.generation.make`."""
-        from training import data
+        from training import data_sets
         from training.measure import generation
 
         return generation.make(
-            data.load_colour(data_name, data_root),
+            data_sets.load_colour(data_name, data_root),
             self.networks,
             self.judges_dir,
             self.samples,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from training import data, recipes
+from training import data, data_sets, recipes
 from training.fit import device_name, make_fabric
 from training.gan.learner import GanLearner, build_discriminator, build_generator
 from training.recipes import GanRecipe
@@ -59,7 +59,7 @@ def plain(recipe: GanRecipe, data_root: Path, device: torch.device) -> Step:
 def ours(recipe: GanRecipe, data_root: Path, device: str) -> Step:
     """Return one step of this project's loop."""
     fabric = make_fabric(device, bf16_on_cpu=True)
-    split = data.load_colour("cifar10", data_root).train
+    split = data_sets.load_colour("cifar10", data_root).train
     pixels, labels = (torch.from_numpy(array).to(fabric.device) for array in (split.pixels, split.labels))
     learner = GanLearner(recipe, fabric, 10_000, 0, CLASSES)
 

@@ -39,11 +39,11 @@ def detection(
     out: Out = OUT,
 ) -> None:
     """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
-    from training import data
+    from training import data_sets
     from training.benchmark import detection
 
     numbers = _seeds(seeds)
-    data_set = data.load(data_name, data_root, IMAGE_SIZE)
+    data_set = data_sets.load(data_name, data_root, IMAGE_SIZE)
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
     todo = detection.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
@@ -92,11 +92,11 @@ def _test_images(manifest: "Manifest", root: Path, limit: int) -> "tuple[Pixels,
     """Return up to `limit` normal test images, drawn at random, and as many of another data set."""
     import numpy as np
 
-    from training import data
+    from training import data_sets
 
     trained_on, size = manifest.provenance.data, manifest.image_size
-    normal = data.load(trained_on, root, size, invert=manifest.provenance.invert)
-    other = data.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)
+    normal = data_sets.load(trained_on, root, size, invert=manifest.provenance.invert)
+    other = data_sets.load("mnist" if trained_on != "mnist" else "fashion-mnist", root, size)
     rng = np.random.default_rng(0)  # parts of a test split may come from different sources, as MNIST's halves do
     drawn, foreign = (
         rng.permutation(pixels)[:limit]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import IMAGE_SIZE
+from training.switches import IMAGE_SIZE
 
 ORIENTATIONS = 12
 CELLS = (4, 8)  # pixels

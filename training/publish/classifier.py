@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from service.published.artifact import Artifact
 from service.published.manifest import Manifest, Metric
-from training import data, plots
+from training import data, data_sets, plots
 from training.cifar_net import CifarNet
 from training.data import DataSet
 from training.errors import PublishError
@@ -42,7 +42,7 @@ def publish_classifier(done: Finished, target: Target, data_root: Path) -> Artif
     differs from torch; ArtifactError if the name is taken.
     """
     target.require_free()
-    data_set = data.load_colour(done.request.data, data_root)
+    data_set = data_sets.load_colour(done.request.data, data_root)
     require_sha256(data_set, done.request.data_sha256)
     return published(done, target, partial(_write, done=done, data_set=data_set), partial(_measure, data_set=data_set))
 

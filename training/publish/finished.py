@@ -11,7 +11,7 @@ from torch import nn
 from service.published import artifact
 from service.published.artifact import Arrays, Artifact
 from service.published.manifest import Kind, Manifest, Metric, Provenance
-from training import data, recipes
+from training import data_sets, recipes
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Exported, joint_parity, run_torch
@@ -121,7 +121,7 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
 
     PublishError if `root` holds other images than those that were trained on.
     """
-    data_set = data.load(source.data, root, size, invert=source.invert)
+    data_set = data_sets.load(source.data, root, size, invert=source.invert)
     require_sha256(data_set, source.data_sha256)
     return data_set, data_set.normal(normal_classes, source.seed)
 

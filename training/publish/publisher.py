@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.published.artifact import Artifact
-from training import data
+from training import data_sets
 from training.errors import DataError
 from training.options import Measuring
 from training.publish.classifier import publish_classifier
@@ -43,5 +43,5 @@ def default_name(request: Request) -> str:
 
 
 def _require_test_split(data_name: str, data_root: Path) -> None:
-    if not len(data.load_colour(data_name, data_root).test.pixels):
+    if not len(data_sets.load_colour(data_name, data_root).test.pixels):
         raise DataError(f"data set {data_name}: expected a test split to measure on, found none; add one")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service import images
-from training import cli, data
+from training import cli, data_sets
 from training.benchmark import detection
 from training.benchmark.baselines import BASELINES
 from training.benchmark.detection import Result, Task
@@ -93,7 +93,7 @@ def test_the_table_gives_means_over_seeds_and_the_worst_class():
 
 
 def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
-    data_set = data.load(str(digits_npz), tmp_path, 32)
+    data_set = data_sets.load(str(digits_npz), tmp_path, 32)
     task = Task("pca", "digits", "A", "low", 0, contamination=0.2)
     normal = data_set.indices(["low"])
     pure, mixed = data_set.train.of(normal), detection._normal(task, data_set, normal).pixels
@@ -104,7 +104,7 @@ def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Pa
 
 
 def test_judged_on_training_images_no_test_image_takes_part(digits_npz: Path, tmp_path: Path):
-    data_set = data.load(str(digits_npz), tmp_path, 32)
+    data_set = data_sets.load(str(digits_npz), tmp_path, 32)
     blind = dataclasses.replace(data_set, test=data_set.test.__class__(data_set.test.pixels * 0, data_set.test.labels))
     task = Task("pca", "digits", "A", "low", 0, judged_on="train")
     seeing, blinded = (detection.measure(task, each, tmp_path) for each in (data_set, blind))

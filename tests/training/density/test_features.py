@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from service import images
-from training.data import IMAGE_SIZE as SIZE
 from training.density.features import (
     BEND,
     CELLS,
@@ -16,6 +15,7 @@ from training.density.features import (
     energy_map,
 )
 from training.density.model import to_light
+from training.switches import IMAGE_SIZE as SIZE
 
 
 def bar(horizontal: bool) -> torch.Tensor:

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from service import images
-from training.data import IMAGE_SIZE
 from training.density.features import OrientedGradients
 from training.density.model import to_light
 from training.density.neighbours import LocalHull, Queries, principal_components, ridge_regression, separation
 from training.density.outliers import jitter
 from training.recipes import DensityRecipe
+from training.switches import IMAGE_SIZE
 
 RECIPE = DensityRecipe(hull=16)
 

@@ -1,0 +1,209 @@
+"""Data sets by name, as torchvision has them, or from a folder or an .npz of one's own; grey or in colour."""
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torchvision import datasets
+
+from service import images
+from service.errors import ImageError
+from training.data import DataSet, Labels, Split
+from training.errors import DataError
+
+QMNIST = {"train": 60_000, "test": 10_000}  # its test rows begin with MNIST's
+
+
+@lru_cache(maxsize=1)
+def load_colour(name: str, root: Path) -> DataSet:
+    """Return a data set in colour, pixels [N, 32, 32, 3]: cifar10, downloaded to `root` if not there, or an .npz file."""
+    if name == "cifar10":
+        class_names, parts = _torchvision(name, root)
+        return DataSet(name, class_names, *(_colour(part.data, part.targets) for part in parts))
+    if Path(name).suffix == ".npz" and Path(name).is_file():
+        return _npz(Path(name), _colour)
+    raise DataError(f"data set {name!r}: expected cifar10 or an .npz file of images in colour; use --data cifar10")
+
+
+@lru_cache(maxsize=1)  # one run, and the whole of a suite, read their images once
+def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
+    """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
+
+    A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders; a .npz holds
+    x_train, y_train and, if there is a test split, x_test, y_test; an array `groups` says which images of x_train belong
+    together. MNIST's groups are its writers, where the label files of QMNIST are in `root`/QMNIST/raw. `invert` states that images are dark on light.
+    """
+    if name in NAMED:
+        return _named(name, root, size, invert)
+    path = Path(name)
+    if path.is_dir():
+        return _folder(path, size, invert)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path, lambda pixels, labels: _split(pixels, labels, size, invert))
+    raise DataError(
+        f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
+    )
+
+
+def _emnist(root: Path, train: bool) -> Any:
+    return datasets.EMNIST(root, split="balanced", train=train, download=True)
+
+
+def _plain(factory: Callable[..., Any]) -> Callable[[Path, bool], Any]:
+    return lambda root, train: factory(root, train=train, download=True)
+
+
+NAMED: dict[str, Callable[[Path, bool], Any]] = {
+    "mnist": _plain(datasets.MNIST),
+    "fashion-mnist": _plain(datasets.FashionMNIST),
+    "kmnist": _plain(datasets.KMNIST),
+    "emnist": _emnist,
+    "cifar10": _plain(datasets.CIFAR10),
+}
+
+
+def _torchvision(name: str, root: Path) -> tuple[tuple[str, ...], list[Any]]:
+    try:
+        parts = [NAMED[name](root, train) for train in (True, False)]
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"data set {name}: expected it in {root} or a download, got: {str(error).splitlines()[0]}; "
+            "give --data-root or ODDGLYPH_DATA"
+        ) from None
+    return tuple(str(class_name) for class_name in parts[0].classes), parts
+
+
+def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
+    class_names, parts = _torchvision(name, root)
+    if name in ("mnist", "kmnist"):
+        class_names = tuple(label.split(" - ")[0] for label in class_names)
+    splits = [_split(_upright(name, part.data), part.targets, size, invert) for part in parts]
+    if name == "mnist":
+        splits = [replace(split, groups=_writers(root, kind)) for split, kind in zip(splits, QMNIST, strict=True)]
+    return DataSet(name, class_names, *splits)
+
+
+def _writers(root: Path, kind: str) -> Labels | None:
+    """Return who wrote each image of MNIST, in its order, from the label files of QMNIST (arXiv:1905.10498); None without.
+
+    torchvision's QMNIST keeps them in `root`/QMNIST/raw: 539 writers of training images and 297 others of test images.
+    """
+    path = root / "QMNIST" / "raw" / f"qmnist-{kind}-labels-idx2-int.gz"
+    if not path.exists():
+        return None
+    try:
+        with gzip.open(path) as file:
+            head, rows = file.read(12), file.read()
+        return np.frombuffer(rows, ">i4").reshape(-1, head[11])[: QMNIST[kind], 2].astype(np.int64)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected the label file of QMNIST, got: {error}; remove it or load it again"
+        ) from None
+
+
+def _upright(name: str, pixels: Any) -> NDArray[Any]:
+    array = np.asarray(pixels)
+    return array.transpose(0, 2, 1) if name == "emnist" else array  # EMNIST's files hold every image transposed
+
+
+def _split(pixels: NDArray[Any], labels: Any, size: int, invert: bool) -> Split:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3):
+        raise DataError(
+            f"images: expected uint8 [N, H, W] or [N, H, W, 3], got {pixels.dtype} {list(pixels.shape)}; convert them"
+        )
+    grey = images.to_grey(pixels) if pixels.ndim == 4 else np.ascontiguousarray(pixels)
+    return Split(images.fit(grey, size, invert=invert), _indices(labels, len(grey)))
+
+
+def _colour(pixels: NDArray[Any], labels: Any) -> Split:
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
+        raise DataError(f"images: expected uint8 [N, 32, 32, 3], got {pixels.dtype} {list(pixels.shape)}; convert them")
+    return Split(pixels, _indices(labels, len(pixels)))
+
+
+def _indices(labels: Any, count: int) -> Labels:
+    indices = np.asarray(labels, np.int64)
+    if indices.shape != (count,):
+        raise DataError(f"labels: expected {count}, one an image, got {list(indices.shape)}; check the file")
+    return indices
+
+
+def _empty(size: int) -> Split:
+    return Split(np.empty((0, size, size), np.uint8), np.empty(0, np.int64))
+
+
+def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: expected an .npz of plain arrays, got: {error}; save it with numpy.savez") from None
+    missing = {"x_train", "y_train"} - arrays.keys()
+    if missing:
+        raise DataError(f"{path}: expected arrays x_train and y_train, got {', '.join(arrays)}; add {min(missing)}")
+    names = np.unique(arrays["y_train"])
+    has_test = "x_test" in arrays and "y_test" in arrays
+    if has_test:
+        names = np.concatenate([names, np.setdiff1d(arrays["y_test"], names)])
+    train = split(arrays["x_train"], _positions(names, arrays["y_train"]))
+    if "groups" in arrays:
+        if arrays["groups"].shape != train.labels.shape:
+            raise DataError(
+                f"{path}: expected groups of {len(train.labels)} images, got {list(arrays['groups'].shape)}"
+            )
+        train = replace(train, groups=np.unique(arrays["groups"], return_inverse=True)[1].astype(np.int64))
+    test = (
+        split(arrays["x_test"], _positions(names, arrays["y_test"]))
+        if has_test
+        else Split(train.pixels[:0], train.labels[:0])
+    )
+    return DataSet(path.stem, tuple(str(name) for name in names), train, test)
+
+
+def _positions(names: NDArray[Any], labels: NDArray[Any]) -> Labels:
+    return np.asarray(np.argmax(np.asarray(labels)[:, None] == names, axis=1), np.int64)
+
+
+def _folder(path: Path, size: int, invert: bool) -> DataSet:
+    has_splits = (path / "train").is_dir()
+    train, test = (path / "train", path / "test") if has_splits else (path, path / "-")
+    class_names = sorted(
+        {
+            child.name
+            for part in (train, test)
+            if part.is_dir()
+            for child in part.iterdir()
+            if child.is_dir() and not child.name.startswith(".")
+        }
+    )
+    if not class_names:
+        raise DataError(f"{path}: expected one subfolder of images per class, found none; sort the images into folders")
+    train_split, test_split = (_read_classes(part, class_names, size, invert) for part in (train, test))
+    return DataSet(path.resolve().name, tuple(class_names), train_split, test_split)
+
+
+def _read_classes(path: Path, class_names: Sequence[str], size: int, invert: bool) -> Split:
+    files = [
+        (file, label)
+        for label, name in enumerate(class_names)
+        for file in sorted((path / name).rglob("*"))
+        if file.suffix.lower() in images.SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        return _empty(size)
+    pixels = np.stack([_read_image(file, size, invert) for file, _ in files])
+    return Split(pixels, np.array([label for _, label in files], np.int64))
+
+
+def _read_image(path: Path, size: int, invert: bool) -> images.Pixels:
+    try:
+        return images.decode(path.read_bytes(), size, invert=invert)
+    except (OSError, ImageError) as error:
+        raise DataError(f"{path}: {error}") from None
