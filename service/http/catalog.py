@@ -1,7 +1,7 @@
 """The models that are served: all verified and loaded at start-up, then found by name."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +45,15 @@ log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """All served models by name; ArtifactError if one of them does not prove itself, or if there is none.
+    """The models called `names`, or all in `models_dir`; ArtifactError if one does not prove itself or there is none.
 
     Detectors share one thread and generators another: a long sampling run delays no score, and each session is
     called by one thread at a time, with `threads` threads of its own.
     """
 
-    def __init__(self, models_dir: Path, device: Device, threads: int) -> None:
-        artifacts = [artifact.load(path) for path in artifact.find(models_dir)]
+    def __init__(self, models_dir: Path, device: Device, threads: int, names: Sequence[str] = ()) -> None:
+        names = sorted(names) or [path.name for path in artifact.find(models_dir)]
+        artifacts = [artifact.load_named(models_dir, name) for name in names]
         if not artifacts:
             raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
         scoring, sampling = ThreadPoolExecutor(1, "score"), ThreadPoolExecutor(1, "sample")

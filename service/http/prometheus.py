@@ -3,10 +3,31 @@
 Labels are routes and model names, never paths or values that a client chose, so their number stays bounded.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+FOLDER = "ODDGLYPH_METRICS_DIR"
+
+
+def _use_own_folder() -> None:
+    """Keep the counts of all worker processes in a folder of this service's own.
+
+    BentoML names one folder for all services of a user, which each of them empties when it starts. The first process of
+    a service makes a folder; its workers inherit the name.
+    """
+    if FOLDER in os.environ:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[FOLDER]
+    else:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="oddglyph-metrics-")
+        atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
+
+
+_use_own_folder()
 
 REQUESTS = Counter("oddglyph_requests", "HTTP requests answered.", ["route", "status"])
 SECONDS = Histogram("oddglyph_request_seconds", "Time from request to complete answer.", ["route"])

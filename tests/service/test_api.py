@@ -42,6 +42,9 @@ def test_a_damaged_model_stops_the_start_with_one_sentence(tmp_path, linear_mode
     [
         ({"ODDGLYPH_MODELS": "no-such-folder"}, "no-such-folder: expected a folder of published models, found none"),
         ({"ODDGLYPH_DEVICE": "tpu"}, "ODDGLYPH_DEVICE: expected one of auto, cpu, cuda, got 'tpu'"),
+        ({"ODDGLYPH_WORKERS": "0"}, "ODDGLYPH_WORKERS: expected 1 to 256, got '0'"),
+        ({"ODDGLYPH_WORKERS": "many"}, "ODDGLYPH_WORKERS: expected 1 to 256, got 'many'"),
+        ({"ODDGLYPH_SERVE": "mnist-0, nope"}, "model 'nope': expected one of: "),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path, settings, part):
@@ -85,6 +88,54 @@ print(json.dumps(do_not_track()))
 """
     result = run("-c", code, home=tmp_path, **wish)
     assert json.loads(result.stdout) is expected
+
+
+def test_the_service_starts_where_bentoml_hides_its_usage_reports_elsewhere(tmp_path):
+    code = """
+import sys
+import bentoml
+sys.modules["bentoml._internal.utils.analytics.usage_stats"] = None
+import service.api
+"""
+    result = run("-c", code, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"ODDGLYPH_DEVICE": "cpu"}, "cpu_count"),
+        ({"ODDGLYPH_DEVICE": "cuda"}, 1),
+        ({"ODDGLYPH_DEVICE": "cuda", "ODDGLYPH_WORKERS": "3"}, 3),
+    ],
+)
+def test_there_is_a_worker_for_each_core_or_a_single_one_for_cuda(tmp_path, settings, expected):
+    code = "import json, service.api; print(json.dumps(service.api.Oddglyph.config['workers']))"
+    assert json.loads(run("-c", code, home=tmp_path, **settings).stdout) == expected
+
+
+def test_two_services_of_one_user_serve_what_they_are_told_and_count_for_themselves(tmp_path, linear_models):
+    def start(name):
+        return serving(
+            tmp_path,
+            ODDGLYPH_MODELS=str(linear_models),
+            ODDGLYPH_SERVE=name,
+            ODDGLYPH_WORKERS="1",
+            TMPDIR=str(tmp_path),
+        )
+
+    body = {"images": [[[0] * 28] * 28]}
+    with start("mnist-0") as first:
+        assert [model["name"] for model in first.get("/models").json()["models"]] == ["mnist-0"]
+        assert first.post("/score/array", json=body).status_code == 200
+        with start("mnist-1") as second:
+            assert second.post("/score/array", json=body).json()["model"] == "mnist-1"
+            assert first.post("/score/array", json=body).status_code == 200
+            assert 'oddglyph_images_scored_total{model="mnist-0"} 2.0' in first.get("/metrics").text
+            counted = second.get("/metrics").text
+            assert 'oddglyph_images_scored_total{model="mnist-1"} 1.0' in counted
+            assert "mnist-0" not in counted
+    assert not list(tmp_path.glob("oddglyph-metrics-*"))
 
 
 def test_the_service_loads_and_scores_where_torch_cannot_be_imported(tmp_path, linear_models):
