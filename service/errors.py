@@ -1,4 +1,27 @@
-"""What can go wrong for a user; each error carries one sentence, and the HTTP status that it becomes."""
+"""What can go wrong for a user; each error carries one sentence, and the HTTP status that it becomes.
+
+The whole tree. The errors under "training" are in `training.errors`; only `oddglyph-train` raises them.
+
+    OddglyphError                 400
+    + ArtifactError               500   a published model does not prove itself, or cannot be published
+    + DeviceError                 500   the demanded device is not usable
+    + UnknownModelError           404   no model has this name
+    + UnknownClassError           404   the generator knows no such class
+    + ValueRangeError             422   a parameter is out of range
+    + ImageError                  422   an image has the wrong shape, type or values
+    | + NotAnImageError           415   the bytes are no image
+    | + TooLargeError             413   an image or a request is too large
+    + SourceError                 400   a batch source cannot be read, or a sink cannot be written
+    + AddressError                400   the server cannot listen there
+    + OverloadedError             503   the queue is full
+    training
+    + RecipeError                 400   a recipe, or one of its fields, makes no sense
+    + DataError                   400   a data set cannot be had, or lacks what was asked for
+    + RunError                    400   a run folder is missing, in the way, or another run's
+    + TrainingError               400   the training diverged or collapsed
+    + PublishError                400   a run cannot be published
+    + MetricError                 400   a metric cannot be computed
+"""
 
 from typing import ClassVar
 

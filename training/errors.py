@@ -1,10 +1,10 @@
-"""What can go wrong for a user who trains; each error carries one sentence, like those of `service.errors`."""
+"""What can go wrong for a user who trains, in one sentence each; `service.errors` draws the whole tree."""
 
 from service.errors import OddglyphError
 
 
 class RecipeError(OddglyphError):
-    """A recipe or one of its fields does not exist or makes no sense."""
+    """A recipe, or one of its fields, does not exist or makes no sense."""
 
 
 class DataError(OddglyphError):
