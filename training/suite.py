@@ -48,7 +48,8 @@ class Suite:
 def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
     """Return the folder of the models of all `jobs`, `out`/models, trained and measured; the runs are in `out`/runs.
 
-    A recipe that fails does not keep the others from running; TrainingError names those that failed at the end.
+    A recipe that fails, for want of memory or by a defect too, keeps no other from running. TrainingError names at the
+    end those that failed.
     """
     failed = []
     for name, job in jobs.items():
@@ -56,6 +57,10 @@ def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
             _run_one(name, job, out, measure)
         except OddglyphError as error:
             console.print(f"{name}: {error}", markup=False, highlight=False)
+            failed.append(name)
+        except Exception:  # noqa: BLE001 (whatever it is, the other recipes are to run)
+            console.print(f"{name}: failed", markup=False, highlight=False)
+            console.print_exception()
             failed.append(name)
     if failed:
         raise TrainingError(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from service.published import artifact
 from service.published.generator import Generator
@@ -77,3 +78,17 @@ def test_a_recipe_that_fails_is_named_and_keeps_no_other_from_running(tiny: Suit
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["sngan-cond-s0"]
     assert len((tmp_path / "runs" / "sngan-cond-s0" / "metrics.jsonl").read_text().splitlines()) == 2
     assert json.loads((tmp_path / "runs" / "sngan-cond-s0" / "run.json").read_text())["data"] == str(SAMPLE)
+
+
+def test_an_error_that_nobody_foresaw_keeps_no_other_recipe_from_running(
+    tiny: Suite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    def first_out_of_memory(generator: Generator, folder: Path) -> list[Metric]:
+        if folder.name == "dcgan-s0":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return brightness(generator, folder)
+
+    with pytest.raises(TrainingError, match="got none of dcgan-s0;"):
+        suite.run(tiny.jobs(tmp_path, CPU), tmp_path, first_out_of_memory)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["sngan-cond-s0"]
+    assert "OutOfMemoryError: CUDA out of memory" in capsys.readouterr().err
