@@ -22,7 +22,7 @@ class CifarNet(nn.Module):
     """Images [N, 3, 32, 32] in [-1, 1] to features [N, widths[-1]] and logits [N, classes].
 
     The first layer is fixed by `whiten`; three groups of two convolutions each follow. In evaluation mode the features
-    are the mean of those of the image and of its mirror image.
+    are the mean over the image and its mirror image.
     """
 
     def __init__(self, widths: Sequence[int], classes: int, logit_scale: float) -> None:

@@ -62,7 +62,7 @@ def list_recipes() -> None:
 def fit(
     recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
     normal_class: Annotated[
-        str | None, typer.Option(help="Autoencoders: class names or indices that are normal, with commas between.")
+        str | None, typer.Option(help="Autoencoders: names or indices of the normal classes, with commas between.")
     ] = None,
     data_name: Annotated[
         str | None,
@@ -71,9 +71,9 @@ def fit(
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
     changes: Changes = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides weights, order, held-out parts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides initial weights, order, and held-out images.")] = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/RECIPE-DATA-CLASS-sSEED if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATA-CLASS-sSEED.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
     publish_as: Annotated[
         str | None, typer.Option("--publish", help="Publish the finished run under this name.")
@@ -85,7 +85,7 @@ def fit(
     judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
-    """Train RECIPE: an autoencoder on the images of the normal classes, a GAN or a classifier on all."""
+    """Train RECIPE: an autoencoder on the normal classes, a GAN or a classifier on all classes."""
     from training import parallel
     from training.fit import Job, train
     from training.publish.finished import Target, finished
@@ -111,9 +111,7 @@ def fit(
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    name: Annotated[
-        str | None, typer.Option(help="The model's name; after data, class or recipe if not given.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; by default from data, class or recipe.")] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
@@ -145,7 +143,7 @@ def evaluate(
     judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
-    """Measure MODEL again on its data set, by running its ONNX file."""
+    """Measure the ONNX file of MODEL again on its data set."""
     from service.published.detector import Detector
     from service.published.generator import Generator
     from training import data_sets
@@ -175,7 +173,7 @@ def report(
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="Where report.md and report.html go.")] = Path("reports"),
 ) -> None:
-    """Write one page about all published models: a table of their metrics, and their pictures."""
+    """Write one page with the metrics and pictures of all published models."""
     from training.report import page
 
     console.print(f"report {page.write(models_dir, out)}")
@@ -199,7 +197,7 @@ def suite(
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
     out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
 ) -> None:
-    """Train, publish, measure and report every recipe of a suite; what is finished is not done again."""
+    """Train, publish and measure every recipe of a suite; finished models are skipped."""
     from training import suite as suites
     from training.report import page
 

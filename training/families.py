@@ -22,7 +22,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DensityRecipe(BaseModel):
-    """How the density of a detector is fitted; training/density/ says what it is, docs/detection.md how it was chosen."""
+    """How the density of a detector is fitted. See training/density/ for what it is, docs/detection.md for the choices."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ class AutoencoderRecipe(BaseModel):
 
     - L_con, mean |x - x_hat|: the contextual loss of GANomaly (Akcay et al., arXiv:1805.06725, eq. 2).
     - L_lat, mean (z - z_hat)^2 with z_hat = E(x_hat): GANomaly's encoder loss (eq. 3).
-    - L_adv: the encoder E fools a discriminator that tells codes z from draws of the prior N(0, I), as in adversarial
+    - L_adv: the encoder E fools a discriminator between codes z and draws of the prior N(0, I), as in adversarial
       autoencoders (Makhzani et al., arXiv:1511.05644).
 
     Deviations from GANomaly; docs/recipes.md has those of every recipe:

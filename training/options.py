@@ -17,7 +17,9 @@ DATA_ROOT, MODELS_DIR = Path("data"), defaults.models_dir()  # `oddglyph` reads 
 JUDGES = ["lite0", "cifar-net"]
 SAMPLES = 10_000
 
-DataRoot = Annotated[Path, typer.Option(envvar="ODDGLYPH_DATA", help="Where data sets are, or are downloaded to.")]
+DataRoot = Annotated[
+    Path, typer.Option(envvar="ODDGLYPH_DATA", help="The folder of data sets; missing ones are downloaded.")
+]
 ModelsDir = Annotated[
     Path,
     typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
@@ -36,7 +38,7 @@ JudgesDir = Annotated[
     Path, typer.Option(help="Generators: where the published cifar-net is.", show_default="the shipped ones")
 ]
 InceptionWeights = Annotated[
-    Path | None, typer.Option(help="The file of torch-fidelity's weights, where they cannot be downloaded.")
+    Path | None, typer.Option(help="Generators: the file of Inception's weights, if no download is possible.")
 ]
 
 

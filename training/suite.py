@@ -48,8 +48,7 @@ class Suite:
 def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
     """Return the folder of the models of all `jobs`, `out`/models, trained and measured; the runs are in `out`/runs.
 
-    A recipe that fails, for want of memory or by a defect too, keeps no other from running. TrainingError names at the
-    end those that failed.
+    A recipe that fails keeps no other from running, whatever the error. At the end, TrainingError names the failed models.
     """
     failed = []
     for name, job in jobs.items():

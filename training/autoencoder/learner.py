@@ -74,7 +74,7 @@ class AutoencoderLearner:
     def validate(self, images: Tensor, _labels: Tensor | None = None) -> dict[str, float]:
         """Return mean losses on held-out normal `images` [N, 1, 32, 32]; TrainingError if reconstructions collapsed.
 
-        `diversity` is the spread of the reconstructions over the batch as a share of that of the images: 0 if every
+        `diversity` is the spread of the reconstructions over the batch, divided by the spread of the images: 0 if every
         image gets the same reconstruction.
         """
         self.autoencoder.eval()

@@ -96,7 +96,7 @@ def unit(pixels: Pixels) -> NDArray[np.float32]:
 def histograms(pixels: Pixels) -> NDArray[np.float32]:
     """Return scikit-image's HOG of `pixels` [N, H, W]: 9 orientations, cells of CELL px, the image one block, L1-sqrt.
 
-    Of ten settings the best on held-out training images of four classes, those that ours were chosen on.
+    The best of ten settings on held-out training images of four classes; our settings were chosen on the same images.
     """
     block = (pixels.shape[1] // CELL, pixels.shape[2] // CELL)
     histogram = partial(hog, pixels_per_cell=(CELL, CELL), cells_per_block=block, block_norm="L1-sqrt")

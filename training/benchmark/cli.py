@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure methods against each other.")
 console = Console()
 
-Out = Annotated[Path, typer.Option(help="Where the results go, as .json and .md; those there are kept.")]
+Out = Annotated[Path, typer.Option(help="Where results go: OUT.json and OUT.md. Results already there are kept.")]
 OUT = Path("reports/detection")
 
 
@@ -25,20 +25,25 @@ OUT = Path("reports/detection")
 def detection(
     data_name: Annotated[str, typer.Option("--data", help="As for fit; it needs a test split.")] = "mnist",
     data_root: DataRoot = DATA_ROOT,
-    methods: Annotated[str, typer.Option(help="With commas between; an unknown one lists all.")] = "density,pca,knn",
+    methods: Annotated[str, typer.Option(help="With commas between; an unknown name lists all.")] = "density,pca,knn",
     classes: Annotated[str, typer.Option(help="With commas between; all if not given.")] = "",
     seeds: Annotated[str, typer.Option(help="With commas between.")] = "0",
     protocol: Annotated[Literal["A", "B"], typer.Option(help="A: one class is normal; B: all but one.")] = "A",
-    limit: Annotated[int, typer.Option(min=0, help="Fit, calibrate and test on so many images at most; 0: all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, help="At most so many images to fit and calibrate on, and to test on; 0: all.")
+    ] = 0,
     contamination: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of other classes among the normal training images.")
+        float,
+        typer.Option(
+            min=0, max=0.5, help="Contamination: the share of other classes among the normal training images."
+        ),
     ] = 0.0,
     judge_on: Annotated[
-        Literal["test", "train"], typer.Option(help="train: held-out normal and other training images, for choosing.")
+        Literal["test", "train"], typer.Option(help="train: held-out training images, to choose between methods.")
     ] = "test",
     out: Out = OUT,
 ) -> None:
-    """Compare detectors on one split: fitted and calibrated on training images, judged on the test split."""
+    """Compare detectors: fit and calibrate them on training images, judge them on the test split."""
     from training import data_sets
     from training.benchmark import detection
 
@@ -63,7 +68,7 @@ def corruptions(
     models_dir: ModelsDir = MODELS_DIR,
     limit: Annotated[int, typer.Option(min=1, help="Corrupt so many normal test images.")] = 300,
 ) -> None:
-    """Count alarms of MODELS on corrupted normal and on foreign images, and see whether heat maps find a damage."""
+    """Count alarms of MODELS on damaged images and on another data set; check that heat maps find the damage."""
     from service.published import artifact
     from service.published.detector import Detector
     from training.benchmark import corruptions as suite

@@ -1,4 +1,4 @@
-"""Detectors against each other on the same split: ours, and those of scikit-learn and PyOD."""
+"""Our detectors against the detectors of scikit-learn and PyOD, on the same split."""
 
 import json
 import tempfile
@@ -86,8 +86,11 @@ def tasks(
     """Return one task for each method, class and seed; MetricError for an unknown method."""
     wanted, names = tuple(methods), tuple(class_names)
     unknown = set(wanted) - set(METHODS)
-    if contamination and not set(wanted).isdisjoint(RECIPES):
-        raise MetricError(f"--contamination: expected methods other than {', '.join(RECIPES)}, got them; leave it at 0")
+    whole = [name for name in wanted if name in RECIPES]
+    if contamination and whole:
+        raise MetricError(
+            f"--contamination: expected a method that takes contaminated images, got {', '.join(whole)}; leave it at 0"
+        )
     if unknown:
         raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
     return [
@@ -147,7 +150,7 @@ def _require_both_kinds(task: Task, anomalous: NDArray[np.bool_]) -> None:
 
 
 def _normal(task: Task, data_set: DataSet, labels: Sequence[int]) -> NormalSplit:
-    """Return the training images of `labels`, and those of others that contaminate them, with their groups."""
+    """Return the training images of `labels`, contaminated by images of other classes, with their groups."""
     train = data_set.train
     groups = np.arange(len(train.labels)) if train.groups is None else train.groups
     pure, others = (np.flatnonzero(np.isin(train.labels, labels) == wanted) for wanted in (True, False))
@@ -229,7 +232,7 @@ def _line(method: str, results: Sequence[Result], names: Sequence[str]) -> list[
 def _result(
     task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[np.bool_], seconds: tuple[float, float]
 ) -> Result:
-    """Return the measures of `scores`; `seconds` are those of the whole task and of scoring alone."""
+    """Return the measures of `scores`; `seconds` are for the whole task and for scoring alone."""
     p_values = conformal_p_values(scores, calibration)
     false_alarms = float(np.mean(p_values[~anomalous] <= 0.01))
     low, high = false_alarm_interval(len(calibration), 0.01, int((~anomalous).sum()))

@@ -65,7 +65,7 @@ class GanLearner:
         """Update on this process's part of a batch, `images` [N, 3, 32, 32] in [-1, 1] and `labels` [N].
 
         The discriminator always, the generator every `discriminator_steps`-th time. Generated images get the labels of
-        the real ones. Accuracies count logits above 0 as "real"; the gradients' norms are those of the whole network.
+        the real ones. Accuracies count logits above 0 as "real". A gradient's norm is taken over the whole network.
         """
         self.generator.train()
         self.discriminator.train()
@@ -97,7 +97,7 @@ class GanLearner:
                 f"{self.steps} steps: the model collapsed; lower the learning rates, raise --set epochs or change --seed"
             )
         if diversity < LOW_DIVERSITY:
-            log.warning("diversity of generated images is %.2f of that of real ones: a collapse may be near", diversity)
+            log.warning("generated images vary %.2f times as much as real images: a collapse may be near", diversity)
         logits = torch.cat(
             [
                 self.discriminator(*batch)

@@ -51,7 +51,7 @@ class CrossEntropy(NoPenalty):
         self.real_label = real_label
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return cross entropy of real logits with `real_label` plus that of fake ones with 0."""
+        """Return the cross entropy of real logits with `real_label`, plus the cross entropy of fake logits with 0."""
         target = torch.full_like(real, self.real_label)
         return binary_cross_entropy_with_logits(real, target) + softplus(fake).mean()
 
@@ -119,7 +119,7 @@ class Relativistic:
 
 
 def objective(name: ObjectiveName, real_label: float, penalty_weight: float) -> Objective:
-    """Return the objective called `name`; `real_label` is read by bce, `penalty_weight` by those that have a penalty."""
+    """Return the objective called `name`; bce reads `real_label`; objectives with a penalty read `penalty_weight`."""
     if name == "bce":
         return CrossEntropy(real_label)
     if name == "hinge":

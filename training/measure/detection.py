@@ -20,10 +20,10 @@ RESAMPLES = 100
 
 @dataclass(frozen=True)
 class Judged:
-    """Scores of a detector on normal images that its autoencoder was not fitted on and, where there is something to tell apart, on the test split.
+    """Scores of a detector: `held_out` on normal images that its autoencoder was not fitted on, `test` on the test split.
 
-    `anomalous` [N] says which of the test images are of other classes. Protocol A: trained on the training images of the
-    normal classes, tested on the whole test split, normal against rest.
+    `test` is None if the test split does not hold both normal and anomalous images. `anomalous` [N] says which test images
+    are of other classes. Protocol A: train on the normal classes, test normal against all other classes.
     """
 
     detector: Detector
@@ -33,7 +33,7 @@ class Judged:
     anomalous: NDArray[np.bool_]
 
     def metrics(self) -> list[Metric]:
-        """Return held-out L_con and, if there is a test split, what tells normal from other images there."""
+        """Return held-out L_con and, if there is a test split, how well normal and other images are separated there."""
         held_out = [_mean("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
         if self.test is None:
             return held_out
@@ -45,8 +45,8 @@ class Judged:
 def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
     """Return what `detector` makes of the held-out images of `normal` and of the test split of `data_set`."""
     anomalous = ~np.isin(data_set.test.labels, data_set.indices(detector.manifest.normal_classes))
-    tells = bool(anomalous.any() and not anomalous.all())  # else there is no test split, or nothing to tell apart
-    test = detector.score(data_set.test.pixels) if tells else None
+    separable = bool(anomalous.any() and not anomalous.all())  # else there is no test split, or only one kind in it
+    test = detector.score(data_set.test.pixels) if separable else None
     return Judged(detector, data_set.name, detector.score(normal.validation), test, anomalous)
 
 

@@ -1,4 +1,4 @@
-"""How published generators compare with real images: every figure beside that of real training images, the gate."""
+"""How published generators compare with real images; the gate is the same figure for real training images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_dista
 class Reference:
     """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images.
 
-    Of a network that does not know the classes, `probe` tells them by its features.
+    If the network does not know the classes, `probe` is a classifier of its features.
     """
 
     network: Network
@@ -42,8 +42,8 @@ class Reference:
 class Judge:
     """Real images of `data_set` as networks see them, for comparison with any number of generators.
 
-    `samples` images of the test split stand against as many generated ones. Each of `networks` sees both; `embedder` sees
-    those of the embedding. The real images are seen when the first generator is measured: it takes minutes.
+    `samples` images of the test split stand against as many generated ones. Each of `networks` sees both. `embedder` sees
+    the images of the embedding. The real images are seen when the first generator is measured: it takes minutes.
     """
 
     data_set: DataSet
@@ -64,8 +64,8 @@ class Judge:
     def measure(self, generator: Generator, path: Path | None = None) -> list[Metric]:
         """Return the metrics of `generator` and their gates, and write its embedding into the folder `path`, if given.
 
-        A conditional generator is asked for every class in turn, and every network tells how often it sees the one that was
-        asked for: by its own logits if it knows these classes, else by its probe.
+        A conditional generator is asked for every class in turn. Every network then counts how often it sees the requested
+        class: by its own logits if it knows these classes, else by its probe.
         """
         pixels = generator.sample(None, self.samples, SEED)
         found = []
@@ -147,7 +147,7 @@ def compare(network: str, real: Features, other: Features, data: str, split: str
 def agreement(
     name: str, logits: Floats, labels: Labels, class_names: Sequence[str], data: str, split: str
 ) -> list[Metric]:
-    """Return the share of images whose largest of `logits` [N, classes] is that of `labels` [N], over all and per class."""
+    """Return how often the largest of `logits` [N, classes] is at the label in `labels` [N], over all and per class."""
     agrees = logits.argmax(axis=1) == labels
     parts = {name: np.full(len(labels), True)}
     parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
@@ -162,7 +162,7 @@ def agreement(
 def probe_agreement(
     network: str, probe: LinearDiscriminantAnalysis | None, seen: Features, labels: Labels, data: str, split: str
 ) -> list[Metric]:
-    """Return the share of images that `probe`, if there is one, takes for what `labels` [N] say by the features `seen`."""
+    """Return how often `probe`, if there is one, predicts `labels` [N] from the features `seen`."""
     if probe is None:
         return []
     share = float((probe.predict(seen.features) == labels).mean())
@@ -171,7 +171,7 @@ def probe_agreement(
 
 
 def metric_name(figure: str, network: str) -> str:
-    """Return what to call `figure` seen by `network`: FID, IS and KID only if that is Inception, as the papers say."""
+    """Return the name of `figure` as `network` sees it; only Inception gives FID, IS and KID, as in the papers."""
     return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
 
 

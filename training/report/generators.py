@@ -26,16 +26,16 @@ REFERENCE = {
 }
 NOTES = (
     (
-        "± is the standard deviation over seeds; of a single seed, that of the figure itself over resampled images, splits or "
-        "subsets. Real training images are the gate: no generator can be asked for more."
+        "± is the standard deviation over seeds. With a single seed, it is taken over resampled images, splits or subsets. "
+        "Real training images are the gate: no generator can be expected to do better."
     ),
     (
-        "Only fid, is and kid are seen by Inception and comparable with other reports. A figure of another network carries the "
-        "network's name and has a scale of its own: compare it within its column only."
+        "Only fid, is and kid come from Inception and compare with other reports. A figure of another network carries the "
+        "network's name. Compare such a figure within its column only."
     ),
     (
-        "The reference's IS is off the public scale, on which a DCGAN has 6.0 to 6.6, and its FIDs of cgan and wgan-gp are one "
-        "and the same number: both stand here to be compared with, not to be reached."
+        "The reference's IS is off the public scale, on which a DCGAN has 6.0 to 6.6. Its FIDs of cgan and wgan-gp are one "
+        "and the same number. Use the reference for comparison, not as a goal."
     ),
 )
 PER_CLASS = f"{CLASS_AGREEMENT}."
