@@ -11,8 +11,10 @@ from typing import Any
 
 import typer
 
-import service.cli
-import training.cli
+sys.path[0] = str(Path(__file__).parents[1])  # not tests/, whose folders are called like the packages
+
+import service.cli  # noqa: E402
+import training.cli  # noqa: E402
 
 PAGES = Path(__file__).parents[1] / "docs" / "cli"
 COMMANDS = {"oddglyph": service.cli.app, "oddglyph-train": training.cli.app}
