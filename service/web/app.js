@@ -92,6 +92,7 @@ function show(result) {
 
 function showError({ id, error }) {
   const item = $("result").content.cloneNode(true).firstElementChild;
+  item.classList.add("unread");
   for (const part of item.querySelectorAll(".pictures, .scale, dl")) part.remove();
   for (const [place, text] of [[".name", id], [".word", "Not read"], [".sentence", error]]) item.querySelector(place).textContent = text;
   $("results").prepend(item);
