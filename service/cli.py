@@ -53,6 +53,21 @@ ModelsDir = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the model; 0 for one per core.")]
 WhichDevice = Annotated[Device, typer.Option(help="Where to compute.")]
+AnyDetector = Annotated[
+    str | None,
+    typer.Option(
+        help="A detector from `oddglyph models`, or all-DATA, those of all classes of DATA: which is closest?",
+        show_default="mnist-0, else the first",
+    ),
+]
+ControlFdr = Annotated[
+    bool,
+    typer.Option(
+        "--fdr",
+        help="Benjamini-Hochberg over all images: anomalies are those it rejects at level alpha, so that at most that "
+        "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
+    ),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,13 +88,7 @@ def options(
 @app.command()
 def score(
     source: Source,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A detector from `oddglyph models`, or all-DATA, those of all classes of DATA: which is closest?",
-            show_default="mnist-0, else the first",
-        ),
-    ] = None,
+    model: AnyDetector = None,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[
         Path | None, typer.Option(help="A file .csv, .jsonl or .parquet; standard output if absent.")
@@ -88,14 +97,7 @@ def score(
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Anomalies have a p-value of at most this.")
     ] = DEFAULT_ALPHA,
-    fdr: Annotated[
-        bool,
-        typer.Option(
-            "--fdr",
-            help="Benjamini-Hochberg over all images: anomalies are those it rejects at level alpha, so that at most that "
-            "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
-        ),
-    ] = False,
+    fdr: ControlFdr = False,
     invert: Invert = False,
     key: Key = None,
     column: Column = None,

@@ -33,6 +33,10 @@ class Batcher(Generic[R]):
 
     Nobody waits for a batch to fill: a lone request runs at once, and those that come while it runs form the next
     batch. `run` maps pixels [N, H, W] to N rows and is called in `executor`, so that the event loop stays free.
+
+        score = Batcher(detector.score, ThreadPoolExecutor(1))
+        with score.room(3):  # OverloadedError at once if three more images are too many
+            rows = await score(await decode())  # [3, H, W], joined with what others have sent
     """
 
     def __init__(self, run: Callable[[Pixels], R], executor: Executor, max_images: int = MAX_QUEUE_IMAGES) -> None:
@@ -89,7 +93,11 @@ class Batcher(Generic[R]):
 
 
 class Turnstile:
-    """Lets calls into `executor` one after the other; OverloadedError at once when `max_calls` are inside or wait."""
+    """Lets calls into `executor` one after the other; OverloadedError at once when `max_calls` are inside or wait.
+
+    turnstile = Turnstile(ThreadPoolExecutor(1))
+    pixels = await turnstile(generator.sample, "cat", 16, 7)
+    """
 
     def __init__(self, executor: Executor, max_calls: int = MAX_QUEUE_CALLS) -> None:
         self._executor = executor
