@@ -298,9 +298,3 @@ def test_a_folder_that_cannot_be_written_to_is_named(oddglyph, linear_models, di
     assert err == (
         f"oddglyph: error: {linear_models}: expected a folder to write to, got Permission denied; give another --models-dir\n"
     )
-
-
-def test_version_is_that_of_the_package(oddglyph):
-    status, out, _ = oddglyph("--version")
-    assert status == 0
-    assert out.startswith("oddglyph 0.")

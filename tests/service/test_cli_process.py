@@ -41,6 +41,11 @@ def test_needs_neither_training_nor_a_server():
     assert run.stdout == "[]\n"
 
 
+def test_version_is_that_of_the_package():
+    run = subprocess.run([*COMMAND, "--version"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("oddglyph 0.")
+
+
 def test_serve_answers_over_http_as_the_command_does(linear_models, png_folder):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
