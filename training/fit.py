@@ -1,5 +1,6 @@
 """From what a user asks for to a finished run: data, learner and loop put together on the wanted device."""
 
+import atexit
 import os
 import platform
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import distributed
 
 from service.errors import DeviceError
 from training import data, data_sets
@@ -163,6 +165,8 @@ def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
         precision="bf16-mixed" if has_bf16 else "32-true",
     )
     fabric.launch()
+    if world > 1:
+        atexit.register(distributed.destroy_process_group)  # else threads of the group may abort the exit
     return fabric
 
 
