@@ -1,35 +1,45 @@
 """From a body of JSON to the pixels that a detector takes, in time and memory bounded by the body's bytes."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from service import images
 from service.errors import ImageError
 from service.http.limits import MAX_IMAGES
 from service.http.refusals import short
-from service.http.schemas import ScoreArrayBody
 from service.images import MAX_IMAGE_SIDE, Pixels
 
 # Each bounds what json.loads makes of a byte: an empty list takes 64 bytes, and an object's names are checked one by one.
 MAX_COUNTS = {"[": 1 + MAX_IMAGES * (1 + MAX_IMAGE_SIDE), "{": 64, '"': 64}
-KINDS = {float: "fractions", str: "text", bool: "booleans", type(None): "null", list: "lists", dict: "objects"}
+KINDS = {
+    int: "integers",
+    float: "fractions",
+    str: "text",
+    bool: "booleans",
+    type(None): "null",
+    list: "lists",
+    dict: "objects",
+}
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
-def parse(body: bytes) -> ScoreArrayBody:
-    """Return what a body of JSON asks for, its images as they were sent; RequestValidationError or ImageError."""
+def parse(body: bytes, form: type[Body], max_counts: Mapping[str, int] = MAX_COUNTS) -> Body:
+    """Return what a body of JSON asks for, its arrays as they were sent; RequestValidationError or ImageError."""
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
-    for character, most in MAX_COUNTS.items():
+    for character, most in max_counts.items():
         if (found := body.count(character.encode())) > most:
             raise ImageError(
                 f"body: expected at most {most:,} times {character}, got it {found:,} times; see /docs.json for its form"
             )
     try:
-        return ScoreArrayBody.model_validate(_loads(body))
+        return form.model_validate(_loads(body))
     except ValidationError as error:
         errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(errors) from None

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import Depends, Request
 
 from service.errors import ArtifactError, UnknownModelError
 from service.http.queues import Batcher, Turnstile
@@ -108,6 +110,15 @@ class Catalog:
             recipe=manifest.recipe,
             provenance=manifest.provenance,
         )
+
+
+def served_by(request: Request) -> Catalog:
+    """Return the catalog of the application that a request is for."""
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+Models = Annotated[Catalog, Depends(served_by)]
 
 
 def _group_details(group: Group) -> ModelDetails:

@@ -14,10 +14,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import limits
 from service.http.prometheus import REQUESTS, SECONDS
-from service.http.refusals import refusal
+from service.http.refusals import Refusal
 
 # What must answer whatever else is going on. None of these reads a body.
-UNLIMITED = ("/", "/docs.json", "/livez", "/metrics", "/models", "/readyz")
+UNLIMITED = (
+    "/",
+    "/docs.json",
+    "/livez",
+    "/metrics",
+    "/models",
+    "/readyz",
+    "/v2",
+    "/v2/",
+    "/v2/health/live",
+    "/v2/health/ready",
+)
 UNLIMITED_UNDER = ("/models/", "/web/")
 PIECE_BYTES = 2**16
 CLIENT_LEFT = 499  # in the metrics only, as nginx has it: there is nobody to answer
@@ -44,7 +55,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif {b"transfer-encoding", b"content-length"} <= dict(scope["headers"]).keys():
-            await refusal(400, limits.TWO_LENGTHS)(scope, receive, send)
+            await Refusal(400, limits.TWO_LENGTHS)(scope, receive, send)
         elif scope["path"] in UNLIMITED or scope["path"].startswith(UNLIMITED_UNDER):
             await self.app(scope, receive, send)
         else:
@@ -59,7 +70,7 @@ class RequestLimits:
                 with self._place():
                     await _answer(self.app, scope, body, receive, send)
         except HTTPException as error:
-            answer = refusal(error.status_code, error.detail)
+            answer = Refusal(error.status_code, error.detail)
             answer.headers.update(error.headers or {})
             await answer(scope, receive, send)
         finally:

@@ -1,11 +1,13 @@
 """How every failure becomes an answer: one sentence as `{"detail": "..."}` with its status, never a traceback."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from service.errors import OddglyphError
 
@@ -13,10 +15,25 @@ RETRY_AFTER_SECONDS = 1
 SHOWN_CHARACTERS = 40
 
 
-def refusal(status: int, detail: str) -> JSONResponse:
-    """Return the answer for a request that is not served; 429 and 503 say when to come back."""
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else None
-    return JSONResponse({"detail": detail}, status, headers)
+class Refusal(Response):
+    """The answer for a request that is not served: `{"detail": sentence}`; `{"error": sentence}` at /v2, as the Open Inference Protocol has it.
+
+    429 and 503 say when to come back.
+    """
+
+    media_type = "application/json"
+
+    def __init__(self, status: int, detail: str) -> None:
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else None
+        super().__init__(None, status, headers)
+        self.detail = detail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the sentence under the name that fits the path of the request."""
+        name = "error" if scope["path"].startswith("/v2/") else "detail"
+        self.body = json.dumps({name: self.detail}, ensure_ascii=False).encode()
+        self.headers["Content-Length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -27,18 +44,18 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _from_unexpected)
 
 
-async def _from_oddglyph(_: Request, error: Exception) -> JSONResponse:
+async def _from_oddglyph(_: Request, error: Exception) -> Refusal:
     assert isinstance(error, OddglyphError)
-    return refusal(error.status, str(error))
+    return Refusal(error.status, str(error))
 
 
-async def _from_validation(_: Request, error: Exception) -> JSONResponse:
+async def _from_validation(_: Request, error: Exception) -> Refusal:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return refusal(400 if first["type"] == "json_invalid" else 422, _sentence(first))
+    return Refusal(400 if first["type"] == "json_invalid" else 422, _sentence(first))
 
 
-async def _from_http(request: Request, error: Exception) -> JSONResponse:
+async def _from_http(request: Request, error: Exception) -> Refusal:
     assert isinstance(error, HTTPException)
     path = request.url.path[:SHOWN_CHARACTERS]
     detail = {
@@ -46,13 +63,13 @@ async def _from_http(request: Request, error: Exception) -> JSONResponse:
         404: f"path {path!r}: expected one that /docs.json lists, got another; see there",
         405: f"method {request.method[:SHOWN_CHARACTERS]}: expected another for {path}; see /docs.json",
     }.get(error.status_code, str(error.detail))
-    answer = refusal(error.status_code, detail)
+    answer = Refusal(error.status_code, detail)
     answer.headers.update(error.headers or {})
     return answer
 
 
-async def _from_unexpected(_request: Request, _error: Exception) -> JSONResponse:
-    return refusal(500, "service: expected to answer, failed for a reason that its log tells; report it with that log")
+async def _from_unexpected(_request: Request, _error: Exception) -> Refusal:
+    return Refusal(500, "service: expected to answer, failed for a reason that its log tells; report it with that log")
 
 
 def _sentence(error: Any) -> str:

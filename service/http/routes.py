@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from service import images
-from service.http import arrays, prometheus, schemas, uploads
-from service.http.catalog import Catalog, ServedDetector, ServedGenerator
+from service.http import arrays, inference, prometheus, schemas, uploads
+from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.middleware import RequestLimits, RequestMetrics, StandardAnswers
 from service.http.refusals import install_handlers
 from service.http.uploads import Upload
@@ -46,6 +46,7 @@ def build_app() -> FastAPI:
         title="oddglyph", version="1", description=DESCRIPTION, openapi_url="/docs.json", docs_url=None, redoc_url=None
     )
     app.include_router(router)
+    app.include_router(inference.router)
     app.mount("/web", StaticFiles(directory=WEB))
     install_handlers(app)
     return app
@@ -53,16 +54,8 @@ def build_app() -> FastAPI:
 
 def surrounded(app: FastAPI) -> ASGIApp:
     """Return `app` behind what surrounds every request: its limits, metrics and headers."""
-    routes = [route for route in (*router.routes, *app.routes) if hasattr(route, "path")]
+    routes = [route for route in (*router.routes, *inference.router.routes, *app.routes) if hasattr(route, "path")]
     return RequestMetrics(StandardAnswers(RequestLimits(app), routes), routes)
-
-
-def _catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.app.state.catalog
-    return catalog
-
-
-Models = Annotated[Catalog, Depends(_catalog)]
 
 
 @router.get("/", include_in_schema=False)
@@ -115,7 +108,7 @@ async def score(
 )
 async def score_array(request: Request, catalog: Models) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
-    body = await uploads.in_pool(partial(arrays.parse, await request.body()))
+    body = await uploads.in_pool(partial(arrays.parse, await request.body(), schemas.ScoreArrayBody))
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
     decode = partial(arrays.pixels, body.images, served.detector.image_size, invert=body.invert)
     with served.score.room(len(ids)):

@@ -38,7 +38,7 @@ class Generator:
             )
         self.manifest = manifest
         self.is_conditional = "labels" in shapes
-        self._latent_size = int(shapes["z"][1])
+        self.latent_size = int(shapes["z"][1])
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
         verify_golden(self._model, artifact)
 
@@ -77,7 +77,7 @@ class Generator:
     def _latents(self, seed: int, count: int) -> Latents:
         if not 0 <= seed <= MAX_SEED:
             raise ValueRangeError(f"seed: expected an integer from 0 to {MAX_SEED}, got {seed}; choose another")
-        z = np.empty((count, self._latent_size), np.float32)
+        z = np.empty((count, self.latent_size), np.float32)
         for k, row in enumerate(z):
             np.random.default_rng([seed, k]).standard_normal(out=row, dtype=np.float32)
         return z
@@ -102,6 +102,17 @@ class Generator:
             f"class {class_name!r}: expected one of: {', '.join(self.class_names)}, or an index below {len(names)}; "
             "choose another"
         )
+
+    def generate(self, z: Latents, labels: Labels | None = None) -> Pixels:
+        """Return the images of `z` [N, latent_size] and, if the model is conditional, `labels` [N], uint8 [N, H, W, 3]."""
+        if not np.isfinite(z).all():
+            raise ValueRangeError("z: expected finite numbers, got NaN or infinity; draw them from N(0, 1)")
+        if labels is not None and (len(labels) != len(z) or labels.min() < 0 or labels.max() >= len(self.class_names)):
+            raise ValueRangeError(
+                f"labels: expected {len(z)} from 0 to {len(self.class_names) - 1}, got {len(labels)} from "
+                f"{labels.min()} to {labels.max()}; send one for each z"
+            )
+        return self._generate(z, labels)
 
     def _generate(self, z: Latents, labels: Labels | None) -> Pixels:
         # Matrix products may sum in another order for another batch size: chunks of one size keep the bytes the same.

@@ -9,6 +9,7 @@ import pytest
 from servers import REPOSITORY
 
 from service.http import arrays
+from service.http.schemas import ScoreArrayBody
 
 MEGABYTE = 2**20
 COSTLY = {
@@ -30,10 +31,11 @@ import resource, sys
 from fastapi.exceptions import RequestValidationError
 from service.errors import ImageError
 from service.http import arrays
+from service.http.schemas import ScoreArrayBody
 body = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF)
 try:
-    arrays.pixels(arrays.parse(body).images, 32, invert=False)
+    arrays.pixels(arrays.parse(body, ScoreArrayBody).images, 32, invert=False)
 except (ImageError, RequestValidationError):
     after = resource.getrusage(resource.RUSAGE_SELF)
     print((after.ru_maxrss - before.ru_maxrss) // 1024, after.ru_utime - before.ru_utime)
@@ -61,6 +63,6 @@ def test_a_costly_array_leaves_the_service_answering(client):
 
 def test_the_pixels_are_those_that_were_sent():
     sent = np.arange(2 * 32 * 32, dtype=np.uint32).reshape(2, 32, 32) % 256
-    body = arrays.parse(b'{"images": %s}' % str(sent.tolist()).encode())
+    body = arrays.parse(b'{"images": %s}' % str(sent.tolist()).encode(), ScoreArrayBody)
     np.testing.assert_array_equal(arrays.pixels(body.images, 32, invert=False), sent)
     np.testing.assert_array_equal(arrays.pixels(body.images, 32, invert=True), 255 - sent)

@@ -1,0 +1,237 @@
+"""Open Inference Protocol, version 2, over REST: what clients of Triton, KServe and others speak, at /v2.
+
+Source: kserve/open-inference-protocol, inference_rest.md. A model has one version, "1". Every output is of the same
+rows as those of /score, /reconstruct and /explain.
+"""
+
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+
+from service.errors import TooLargeError, UnknownModelError, ValueRangeError
+from service.http import arrays, prometheus, schemas, tensors, uploads
+from service.http.catalog import Models, ServedDetector, ServedGenerator
+from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
+from service.http.refusals import short
+from service.http.tensors import Array, OutputTensor, Parameters, RequestedOutput, TensorMetadata, metadata
+from service.published.detector import ARRAYS
+from service.published.group import Group
+
+VERSION = "1"
+PREFIX = "/v2"
+HEADER_LENGTH = "inference-header-content-length"
+PICTURES = ("reconstruction", "heat")
+MAX_COUNTS = {**arrays.MAX_COUNTS, "{": 128, '"': 1024}  # an output asked for takes a few names
+
+
+def whole(form: type[BaseModel]) -> Any:
+    """Return the JSON schema of `form` with every reference replaced by what it names."""
+    schema = form.model_json_schema()
+    named = {f"#/$defs/{name}": part for name, part in schema.pop("$defs", {}).items()}
+
+    def resolve(part: Any) -> Any:
+        if isinstance(part, list):
+            return [resolve(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        return resolve(named[part["$ref"]]) if "$ref" in part else {key: resolve(each) for key, each in part.items()}
+
+    return resolve(schema)
+
+
+class ServerMetadata(BaseModel):
+    """What the server is and which extensions of the protocol it knows."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ModelMetadata(BaseModel):
+    """The tensors that a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Health(BaseModel):
+    """Whether the server, or a model, answers."""
+
+    live: bool = True
+
+
+class InferenceRequest(BaseModel):
+    """Tensors to compute with, and the outputs that are wanted: all, where none is named."""
+
+    id: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
+    parameters: Parameters = {}
+    inputs: list[tensors.InputTensor]
+    outputs: list[RequestedOutput] = []
+
+
+class InferenceAnswer(BaseModel):
+    """The tensors computed, in the order asked for."""
+
+    model_name: str
+    model_version: str = VERSION
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class InferenceError(BaseModel):
+    """Why a request is refused, in one sentence."""
+
+    error: str
+
+
+REQUEST: dict[str, Any] = {  # the route reads the body itself, off the event loop
+    "requestBody": {"required": True, "content": {"application/json": {"schema": whole(InferenceRequest)}}}
+}
+
+router = APIRouter(
+    prefix=PREFIX,
+    tags=["Open Inference Protocol"],
+    responses={status: {"model": InferenceError} for status in (400, 404, 413, 415, 422, 503)},
+)
+
+
+def _served(http: Request, catalog: Models, name: schemas.Name) -> ServedDetector | ServedGenerator:
+    found = http.path_params.get("version", VERSION)  # a path's parameter can have no default
+    if found != VERSION:
+        raise UnknownModelError(f"version {short(found)}: expected {VERSION}, the only one; leave it out")
+    return catalog.model(name)
+
+
+Served = Annotated[ServedDetector | ServedGenerator, Depends(_served)]
+
+
+@router.get("", include_in_schema=False)
+@router.get("/")
+def server_metadata() -> ServerMetadata:
+    """Return what the server is."""
+    return ServerMetadata(name="oddglyph", version=version("oddglyph"), extensions=["binary_tensor_data"])
+
+
+@router.get("/health/live")
+@router.get("/health/ready")
+def health(_: Models) -> Health:
+    """Return that the server answers, and that its models are loaded: it does not start without them."""
+    return Health()
+
+
+@router.get("/models/{name}")
+@router.get("/models/{name}/versions/{version}", include_in_schema=False)
+def model_metadata(served: Served) -> ModelMetadata:
+    """Return the tensors that a model takes and gives."""
+    return ModelMetadata(
+        name=served.details.name,
+        versions=[VERSION],
+        platform="onnxruntime_onnx",
+        inputs=_inputs(served),
+        outputs=_outputs(served),
+    )
+
+
+@router.get("/models/{name}/ready")
+@router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
+def model_health(_: Served) -> Health:
+    """Return that a model answers."""
+    return Health()
+
+
+@router.post("/models/{name}/infer", response_model=InferenceAnswer, openapi_extra=REQUEST)
+@router.post("/models/{name}/versions/{version}/infer", response_model=InferenceAnswer, include_in_schema=False)
+async def infer(http: Request, served: Served) -> Response:
+    """Return the outputs of a model; as raw bytes behind the JSON where the request asks for them."""
+    request, raw = await uploads.in_pool(partial(_parse, await http.body(), http.headers.get(HEADER_LENGTH)))
+    wanted = request.outputs or [RequestedOutput(name=spec.name) for spec in _outputs(served)]
+    _check_known(wanted, _outputs(served))
+    inputs = tensors.read(request.inputs, _inputs(served), raw)
+    found = await _compute(served, inputs, {output.name for output in wanted})
+    return _answer(served, request, [(output, found[output.name]) for output in wanted])
+
+
+def _inputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
+    if isinstance(served, ServedDetector):
+        size = served.detector.image_size
+        return [metadata("pixels", "UINT8", size, size)]
+    z = metadata("z", "FP32", served.generator.latent_size)
+    return [z, metadata("labels", "INT64")] if served.generator.is_conditional else [z]
+
+
+def _outputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
+    size = served.details.image_size
+    if isinstance(served, ServedGenerator):
+        return [metadata("pixels", "UINT8", size, size, 3)]
+    specs = [metadata(name, "FP32") for name in ("l_con", "latent", "density", "score")]
+    specs.append(metadata("p_value", "FP64"))
+    if isinstance(served.detector, Group):
+        specs += [metadata("closest", "INT64"), metadata("p_values", "FP64", len(served.detector.detectors))]
+    return specs + [metadata(name, "UINT8", size, size) for name in PICTURES]
+
+
+def _parse(body: bytes, header_length: str | None) -> tuple[InferenceRequest, bytes]:
+    """Return the request and the bytes behind its JSON, whose length the header tells where there are any."""
+    if header_length is None:
+        return arrays.parse(body, InferenceRequest, MAX_COUNTS), b""
+    if not header_length[:20].isdecimal() or int(header_length[:20]) > len(body):
+        raise ValueRangeError(
+            f"{HEADER_LENGTH}: expected at most the {len(body):,} bytes of the body, got {short(header_length)}"
+        )
+    end = int(header_length)
+    return arrays.parse(body[:end], InferenceRequest, MAX_COUNTS), body[end:]
+
+
+def _check_known(wanted: list[RequestedOutput], specs: list[TensorMetadata]) -> None:
+    known = [spec.name for spec in specs]
+    for output in wanted:
+        if output.name not in known:
+            raise ValueRangeError(f"outputs: expected some of {', '.join(known)}, got {short(output.name)}")
+
+
+async def _compute(
+    served: ServedDetector | ServedGenerator, inputs: dict[str, Array], wanted: set[str]
+) -> dict[str, Array]:
+    count = len(next(iter(inputs.values())))
+    if not 1 <= count <= MAX_IMAGES:
+        raise TooLargeError(f"inputs: expected 1 to {MAX_IMAGES} images, got {count}; send several requests")
+    if isinstance(served, ServedDetector):
+        return await _examine(served, inputs["pixels"], wanted)
+    prometheus.GENERATED.labels(served.details.name).inc(count)
+    pixels = await served.turnstile(served.generator.generate, inputs["z"], inputs.get("labels"))
+    return {"pixels": pixels}
+
+
+async def _examine(served: ServedDetector, pixels: Array, wanted: set[str]) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+    if wanted - set(PICTURES):
+        with served.score.room(len(pixels)):
+            scores = await served.score(pixels)
+        found |= {name: getattr(scores, name) for name in ARRAYS}
+        prometheus.SCORED.labels(served.details.name).inc(len(pixels))
+    if wanted & set(PICTURES):
+        with served.compare.room(len(pixels)):
+            planes = await served.compare(pixels)
+        found |= {name: planes[:, 1 + index] for index, name in enumerate(PICTURES)}
+    return found
+
+
+def _answer(
+    served: ServedDetector | ServedGenerator, request: InferenceRequest, found: list[tuple[RequestedOutput, Array]]
+) -> Response:
+    as_bytes = request.parameters.get("binary_data_output") is True
+    parts = [
+        tensors.write(output.name, array, as_bytes=output.parameters.get("binary_data", as_bytes) is True)
+        for output, array in found
+    ]
+    answer = InferenceAnswer(model_name=served.details.name, id=request.id, outputs=[tensor for tensor, _ in parts])
+    header, raw = answer.model_dump_json(exclude_none=True).encode(), b"".join(each for _, each in parts)
+    if not raw:
+        return Response(header, media_type="application/json")
+    return Response(header + raw, media_type="application/octet-stream", headers={HEADER_LENGTH: str(len(header))})

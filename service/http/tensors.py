@@ -1,0 +1,155 @@
+"""Tensors of the Open Inference Protocol, as JSON or as raw bytes behind the JSON, to and from NumPy.
+
+Source: kserve/open-inference-protocol, inference_rest.md, and Triton's extension "binary_tensor_data".
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+from math import prod
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from service.errors import ValueRangeError
+from service.http.arrays import KINDS
+from service.http.refusals import short
+
+Array = NDArray[Any]
+Parameters = dict[str, bool | int | float | str]
+
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "UINT8": np.dtype("u1"),
+    "INT64": np.dtype("<i8"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+NUMBERS: dict[str, set[type]] = {"UINT8": {int}, "INT64": {int}, "FP32": {int, float}, "FP64": {int, float}}
+ANY = -1  # an axis of any length, here the batch
+
+
+class TensorMetadata(BaseModel):
+    """Name, datatype and shape of a tensor; an axis of -1 has any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class RequestedOutput(BaseModel):
+    """An output that is wanted; its parameter `binary_data` asks for raw bytes."""
+
+    name: Annotated[str, Field(max_length=100)]
+    parameters: Parameters = {}
+
+
+class InputTensor(BaseModel):
+    """A tensor in row-major order: `data`, nested or flat, or bytes behind the JSON, `binary_data_size` of them."""
+
+    name: Annotated[str, Field(max_length=100)]
+    shape: Annotated[list[int], Field(max_length=8)]
+    datatype: Annotated[str, Field(max_length=100)]
+    parameters: Parameters = {}
+    data: list[Any] | None = None
+
+
+class OutputTensor(TensorMetadata):
+    """A tensor in row-major order: flat `data`, or bytes behind the JSON, `binary_data_size` of them."""
+
+    parameters: Parameters | None = None
+    data: list[float] | list[int] | None = None
+
+
+def read(sent: Iterable[InputTensor], expected: Iterable[TensorMetadata], raw: bytes) -> dict[str, Array]:
+    """Return the tensors `sent` by name, as `expected`; ValueRangeError where one is missing, unknown or different.
+
+    `raw` holds the bytes of those that are sent as such, one after the other.
+    """
+    known = {spec.name: spec for spec in expected}
+    arrays: dict[str, Array] = {}
+    for tensor in sent:
+        if tensor.name not in known or tensor.name in arrays:
+            raise ValueRangeError(
+                f"inputs: expected {' and '.join(known)}, each once, got {short(tensor.name)}; see the model's metadata"
+            )
+        _check(tensor, known[tensor.name])
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            arrays[tensor.name] = _from_json(tensor)
+        else:
+            arrays[tensor.name], raw = _from_bytes(tensor, size, raw)
+    if missing := known.keys() - arrays.keys():
+        raise ValueRangeError(f"inputs: expected {' and '.join(known)}, got none for {' and '.join(sorted(missing))}")
+    if raw:
+        raise ValueRangeError(f"body: expected only the bytes of its inputs behind the JSON, got {len(raw):,} more")
+    return arrays
+
+
+def write(name: str, array: Array, *, as_bytes: bool) -> tuple[OutputTensor, bytes]:
+    """Return a tensor called `name`, and the bytes behind the JSON: none unless `as_bytes`."""
+    datatype = next(key for key, dtype in DATATYPES.items() if dtype == array.dtype)
+    tensor = OutputTensor(name=name, datatype=datatype, shape=list(array.shape))
+    if not as_bytes:
+        return tensor.model_copy(update={"data": _shortest(array)}), b""
+    raw = np.ascontiguousarray(array, DATATYPES[datatype]).tobytes()
+    return tensor.model_copy(update={"parameters": {"binary_data_size": len(raw)}}), raw
+
+
+def metadata(name: str, datatype: str, *shape: int) -> TensorMetadata:
+    """Return the metadata of a tensor whose first axis is the batch, and whose other axes are `shape`."""
+    return TensorMetadata(name=name, datatype=datatype, shape=[ANY, *shape])
+
+
+def _check(tensor: InputTensor, spec: TensorMetadata) -> None:
+    if tensor.datatype != spec.datatype:
+        raise ValueRangeError(f"{spec.name}: expected {spec.datatype}, got {short(tensor.datatype)}; convert it")
+    fits = len(tensor.shape) == len(spec.shape) and all(
+        found == axis or (axis == ANY and found >= 0) for found, axis in zip(tensor.shape, spec.shape, strict=True)
+    )
+    if not fits:
+        raise ValueRangeError(f"{spec.name}: expected the shape {spec.shape}, got {short(tensor.shape)}; reshape it")
+
+
+def _from_bytes(tensor: InputTensor, size: bool | float | str, raw: bytes) -> tuple[Array, bytes]:
+    expected = prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
+    if tensor.data is not None or size is True or size != expected or len(raw) < expected:
+        raise ValueRangeError(
+            f"{tensor.name}: expected {expected:,} bytes for its shape behind the JSON and no data, got "
+            f"binary_data_size {short(size)} and {len(raw):,} bytes; send the whole tensor once"
+        )
+    array = np.frombuffer(raw[:expected], DATATYPES[tensor.datatype]).reshape(tensor.shape)
+    return array, raw[expected:]
+
+
+def _from_json(tensor: InputTensor) -> Array:
+    values = _flat(tensor.data or [], tensor.name)
+    if len(values) != prod(tensor.shape):
+        raise ValueRangeError(
+            f"{tensor.name}: expected {prod(tensor.shape):,} numbers for its shape, got {len(values):,}; send all of it"
+        )
+    if others := {type(value) for value in values} - NUMBERS[tensor.datatype]:
+        kinds = " and ".join(sorted(KINDS[each] for each in others))
+        raise ValueRangeError(f"{tensor.name}: expected numbers for {tensor.datatype}, got {kinds}; convert them")
+    try:
+        array: Array = np.array(values, DATATYPES[tensor.datatype]).reshape(tensor.shape)
+    except OverflowError:
+        raise ValueRangeError(
+            f"{tensor.name}: expected numbers that {tensor.datatype} holds, got larger ones; rescale them"
+        ) from None
+    return array
+
+
+def _flat(data: list[Any], name: str) -> list[Any]:
+    """Return the numbers in nested lists; all of one depth, so that no more is looked at than was sent."""
+    while list in (kinds := {type(each) for each in data}):
+        if len(kinds) > 1:
+            raise ValueRangeError(f"{name}: expected lists or numbers, got both side by side; reshape them")
+        data = list(chain.from_iterable(data))
+    return data
+
+
+def _shortest(array: Array) -> list[Any]:
+    """Return the numbers of `array` with as many digits as tell them apart in its datatype."""
+    flat = array.ravel()
+    return [float(str(value)) for value in flat] if flat.dtype.kind == "f" else flat.tolist()
