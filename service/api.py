@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar, cast, get_args
 
 import bentoml
+import uvicorn.config
 
 from service.errors import DeviceError, OddglyphError, ValueRangeError
 from service.http.catalog import Catalog
@@ -35,7 +36,11 @@ with contextlib.suppress(ImportError, AttributeError):  # private to BentoML
 
     do_not_track.cache_clear()
 
+# BentoML starts its workers with uvicorn's protocol of this name.
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.http.connections:BoundedConnection"
+
 MAX_WORKERS = 256
+DESCRIPTORS = 4096
 THREADS = 1  # per worker process: by default there are as many workers as cores
 
 T = TypeVar("T")
@@ -81,6 +86,16 @@ def _verify() -> None:
     _or_exit(_load)
 
 
+def _allow_descriptors() -> None:
+    """Raise the limit on open files towards DESCRIPTORS: connections that come at once are accepted before any is dropped."""
+    with contextlib.suppress(ImportError):  # only Unix has such a limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def _freeze_garbage() -> None:
     """Take what start-up made out of garbage collection: full collections stop the process for 150 ms otherwise."""
     gc.collect()
@@ -100,6 +115,7 @@ class Oddglyph:
     """Anomaly scores, explanations and generated images of published models."""
 
     def __init__(self) -> None:
+        _allow_descriptors()
         app.state.catalog = _load()
         _freeze_garbage()
 

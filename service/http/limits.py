@@ -20,6 +20,12 @@ GRACE_SECONDS = 10.0
 MIN_BYTES_PER_SECOND = 1024
 WORK_SECONDS = 20.0
 
+# One worker process keeps so many connections: of 1,024 descriptors, the usual limit, it needs the rest for files.
+MAX_CONNECTIONS = 640
+HEADER_SECONDS = 10.0  # from the last answer, or from the start, until the headers of a request are there
+SEND_SECONDS = 30.0  # in which a client must take some of its answer
+LOOK_SECONDS = 1.0  # between two looks at a connection
+
 TOO_LARGE = f"body: expected at most {MAX_REQUEST_BYTES:,} bytes, got more; send fewer or smaller images"
 OVERLOADED = f"service: expected at most {MAX_REQUESTS} requests at once, got one more; come back in a second"
 TOO_MUCH_HELD = f"service: expected at most {MAX_HELD_BYTES:,} bytes of all bodies, got more; come back in a second"

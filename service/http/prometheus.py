@@ -31,6 +31,8 @@ _use_own_folder()
 
 REQUESTS = Counter("oddglyph_requests", "HTTP requests answered.", ["route", "status"])
 SECONDS = Histogram("oddglyph_request_seconds", "Time from request to complete answer.", ["route"])
+CONNECTIONS = Counter("oddglyph_connections", "Connections accepted.")
+DROPPED = Counter("oddglyph_connections_dropped", "Connections dropped before their client was done.", ["reason"])
 SCORED = Counter("oddglyph_images_scored", "Images scored.", ["model"])
 ANOMALIES = Counter("oddglyph_anomalies", "Images scored whose p-value was at most alpha.", ["model"])
 GENERATED = Counter("oddglyph_images_generated", "Images generated.", ["model"])

@@ -1,0 +1,83 @@
+"""The connections of a worker process: how many there are, and how long a client may keep the server waiting.
+
+uvicorn bounds only the pause between two requests. `service.api` makes it speak through this class; by hand:
+
+    uvicorn --http service.http.connections:BoundedConnection ...
+"""
+
+import asyncio
+import logging
+import math
+from typing import Any, Literal, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.http import limits
+from service.http.prometheus import CONNECTIONS, DROPPED
+
+State = Literal["waiting", "sending", "body", "work"]
+
+# Which connections make room for a new one: first those that ask for nothing. Those that are worked for stay.
+ORDER: dict[State, int] = {"waiting": 0, "sending": 1, "body": 1}
+ROOM = "no room"
+REASONS: dict[State, str] = {"waiting": "slow headers", "sending": "slow reader"}
+
+log = logging.getLogger(__name__)
+
+
+class BoundedConnection(H11Protocol):
+    """One HTTP/1.1 connection, aborted when its client is too slow, or when a new one needs its room.
+
+    - waiting: for a request's first byte or for the end of its headers, HEADER_SECONDS at most;
+    - body: for the rest of a body, which RequestLimits bounds;
+    - work: for the answer, which RequestLimits bounds;
+    - sending: the client takes no byte of the answer, SEND_SECONDS at most.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Watch a new connection, and make room for it where there are too many."""
+        super().connection_made(transport)
+        CONNECTIONS.inc()
+        self._seen: tuple[State, Any] = "waiting", None
+        self._since = self.loop.time()
+        self._timer = self.loop.call_later(limits.LOOK_SECONDS, self._look)
+        if len(self.connections) > limits.MAX_CONNECTIONS:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        state = self._observe()
+        seconds = {"waiting": limits.HEADER_SECONDS, "sending": limits.SEND_SECONDS}.get(state, math.inf)
+        if self.loop.time() - self._since >= seconds:
+            self._drop(REASONS[state])
+        else:
+            self._timer = self.loop.call_later(limits.LOOK_SECONDS, self._look)
+
+    def _observe(self) -> State:
+        """Return the state; remember since when it has been so, for this request."""
+        seen = self._state(), self.cycle
+        if seen != self._seen:
+            self._seen, self._since = seen, self.loop.time()
+        return seen[0]
+
+    def _state(self) -> State:
+        if self.transport.is_closing() or self.flow.write_paused:
+            return "sending"
+        if self.cycle is None or self.cycle.response_complete:
+            return "waiting"
+        return "body" if self.cycle.more_body else "work"
+
+    def _make_room(self) -> None:
+        others = [cast("BoundedConnection", each) for each in self.connections if each is not self]
+        droppable = [each for each in others if each._observe() in ORDER]
+        oldest = min(droppable, key=lambda each: (ORDER[each._seen[0]], each._since), default=self)
+        oldest._drop(ROOM)
+
+    def _drop(self, reason: str) -> None:
+        DROPPED.labels(reason).inc()
+        log.debug("connection of %s dropped: %s", self.client, reason)
+        self.transport.abort()
