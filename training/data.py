@@ -22,6 +22,28 @@ Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Examples:
+    """What a learner is given: `inputs`, pixels uint8 [N, H, W] or [N, H, W, 3] or features [N, F], and `labels` [N]."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, chosen: torch.Tensor) -> "Examples":
+        return Examples(self.inputs[chosen], self.labels[chosen])
+
+    def to(self, device: torch.device) -> "Examples":
+        """Return the same examples on `device`."""
+        return Examples(self.inputs.to(device), self.labels.to(device))
+
+    def network_inputs(self) -> torch.Tensor:
+        """Return pixels as images, float [N, C, H, W] in [-1, 1], and features [N, F] as they are."""
+        return to_images(self.inputs) if self.inputs.dtype == torch.uint8 else self.inputs
+
+
+@dataclass(frozen=True)
 class Split:
     """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names.
 
@@ -32,9 +54,9 @@ class Split:
     labels: Labels
     groups: Labels | None = None
 
-    def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return pixels and labels as tensors on `device`."""
-        return torch.from_numpy(self.pixels).to(device), torch.from_numpy(self.labels).to(device)
+    def examples(self) -> Examples:
+        """Return pixels and labels as examples for a learner."""
+        return Examples(torch.from_numpy(self.pixels), torch.from_numpy(self.labels))
 
     def of(self, classes: Sequence[int]) -> images.Pixels:
         """Return the pixels whose label is one of `classes`."""

@@ -20,9 +20,9 @@ from training.density.fitting import fit_density
 from training.errors import RunError
 from training.gan.learner import GanLearner
 from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe, rebuild
-from training.run import folder
+from training.run import folder, provenance
 from training.run.folder import Request, Run
-from training.run.loop import Learner, examples_of, fit
+from training.run.loop import Learner, fit
 from training.switches import Device
 
 MIN_BATCH = 8  # batch norm needs a few images
@@ -44,6 +44,12 @@ class Job:
     seed: int = 0
     device: Device = "auto"
 
+    @property
+    def run_name(self) -> str:
+        """The name of the run folder, unless told: RECIPE-DATA-CLASS-sSEED."""
+        classes = [".".join(self.normal_classes)] if self.normal_classes else []
+        return "-".join([self.recipe.name, Path(self.data).stem, *classes, f"s{self.seed}"])
+
 
 def train(job: Job, path: Path, *, resume: bool = False) -> Run:
     """Return the finished run in the folder `path`, new or, with `resume`, continued from its last checkpoint.
@@ -60,7 +66,7 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
         )
     run, request = Run(path), _request(job, data_set, fabric)
     if fabric.is_global_zero:
-        _continue(run, request) if resume else folder.create(path, request)
+        _continue(run, request) if resume else folder.create_run(path, request)
     fabric.barrier()
     if isinstance(job.recipe, GanRecipe):
         _train_gan(job.recipe, data_set, job.seed, run, fabric)
@@ -77,11 +83,11 @@ def _train_autoencoder(
     recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric
 ) -> None:
     small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
-    batch_size = _divisible(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
+    batch_size = _checked_batch_size(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
     fit(
         AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), seed),
-        examples_of(data.unlabelled(normal.fit)),
-        examples_of(data.unlabelled(normal.validation)),
+        data.unlabelled(normal.fit).examples(),
+        data.unlabelled(normal.validation).examples(),
         epochs=recipe.epochs,
         batch_size=batch_size,
         seed=seed,
@@ -127,11 +133,11 @@ def _fit_all(
     fabric: Fabric,
 ) -> None:
     """Fit what `learner` returns for a number of steps on all classes of `split`."""
-    batch_size = _divisible(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
+    batch_size = _checked_batch_size(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
     fit(
         learner(recipe.epochs * (len(split.pixels) // batch_size)),
-        examples_of(split),
-        examples_of(watched),
+        split.examples(),
+        watched.examples(),
         epochs=recipe.epochs,
         batch_size=batch_size,
         seed=seed,
@@ -194,10 +200,10 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
         seed=job.seed,
         device=device_name(fabric.device),
         processes=fabric.world_size,
-        command=folder.command(),
-        commit=folder.commit(),
-        created=folder.now(),
-        versions=folder.versions(),
+        command=provenance.command(),
+        commit=provenance.commit(),
+        created=provenance.now(),
+        versions=provenance.versions(),
     )
 
 
@@ -211,7 +217,7 @@ def _continue(run: Run, wanted: Request) -> None:
         )
 
 
-def _divisible(batch_size: int, processes: int) -> int:
+def _checked_batch_size(batch_size: int, processes: int) -> int:
     if batch_size % processes:
         raise RunError(
             f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "

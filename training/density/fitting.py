@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from training.data import NormalSplit
+from training.data import Examples, NormalSplit
 from training.density.features import FEATURES, Intensities, OrientedGradients, energy_map
 from training.density.learner import OutlierLearner
 from training.density.model import CLASSES, Density, OutlierClassifier, restored, to_light
@@ -23,7 +23,7 @@ from training.density.neighbours import (
 from training.density.outliers import jitter, outliers
 from training.recipes import DensityRecipe
 from training.run.folder import Run
-from training.run.loop import Examples, fit
+from training.run.loop import fit
 
 CHOICE_IMAGES = 1000  # normal images by which the roots and the weight of brightness are chosen
 CHOICE_OUTLIERS = 2  # for each of them

@@ -16,7 +16,7 @@ from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Exported, joint_parity, run_torch
 from training.recipes import AutoencoderRecipe, Recipe
-from training.run import folder
+from training.run import provenance
 from training.run.folder import Request, Run
 
 GOLDEN_IMAGES = 12
@@ -52,7 +52,7 @@ class Finished:
     def provenance(self) -> Provenance:
         """Return where the weights come from."""
         known = self.request.model_dump(include=set(Provenance.model_fields))
-        return Provenance(**known, published_commit=folder.commit(), train_seconds=round(self.seconds, 1))
+        return Provenance(**known, published_commit=provenance.commit(), train_seconds=round(self.seconds, 1))
 
     def manifest(self, path: Path, kind: Kind, summary: str, exported: dict[str, Exported]) -> Manifest:
         """Return the manifest of the graphs and files that the folder `path` holds so far."""

@@ -1,12 +1,7 @@
 """The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
 
 import json
-import shlex
-import subprocess
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ from training.errors import RunError
 
 REQUEST = "run.json"
 FITTED = "fitted.pt"
-PLACES = {"--data-root", "--models-dir", "--judges-dir", "--inception-weights", "--out"}
 TRAINING, DENSITY = "training", "density"  # the phases of a run; only detectors have the second
 
 
@@ -107,7 +101,7 @@ class Run:
         return contents
 
 
-def create(path: Path, request: Request) -> Run:
+def create_run(path: Path, request: Request) -> Run:
     """Return a new run folder at `path`; RunError if there is one already."""
     if path.exists() and any(path.iterdir()):
         raise RunError(f"{path}: expected no such run yet, found one; add --resume to continue it or --out for another")
@@ -115,44 +109,3 @@ def create(path: Path, request: Request) -> Run:
     with replacing(path / REQUEST) as temporary:
         temporary.write_text(request.model_dump_json(indent=2) + "\n")
     return Run(path)
-
-
-def now() -> str:
-    """Return the current time as ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def commit() -> str:
-    """Return the commit of the source tree, with "+changes" where files differ from it, or "unknown" outside git."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
-
-
-def command() -> str:
-    """Return the command line that started this process, without what differs by machine: where things are."""
-    program = Path(sys.argv[0])
-    kept = ["oddglyph-train" if program.name == "cli.py" else program.name]  # python -m training.cli, torchrun
-    arguments = iter(sys.argv[1:])
-    for argument in arguments:
-        option, _, value = argument.partition("=")
-        if option in PLACES:
-            value = value or next(arguments, "")
-        elif option == "--data" and not value:
-            kept += [option, Path(next(arguments, "")).name]
-        else:
-            kept.append(argument)
-    return shlex.join(kept)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide the numbers."""
-    return {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "onnx", "scikit-learn")}

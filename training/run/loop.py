@@ -1,14 +1,13 @@
 """fit(): the one training loop. It logs, checkpoints, resumes and stops on NaN, and knows no model."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from training.data import Split, to_images
+from training.data import Examples
 from training.errors import TrainingError
 from training.parallel import own_part
 from training.run.folder import Run
@@ -42,33 +41,6 @@ class Learner(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Examples:
-    """What a learner is given: `inputs`, pixels uint8 [N, H, W] or [N, H, W, 3] or features [N, F], and `labels` [N]."""
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, chosen: Tensor) -> "Examples":
-        return Examples(self.inputs[chosen], self.labels[chosen])
-
-    def to(self, device: torch.device) -> "Examples":
-        """Return the same on `device`."""
-        return Examples(self.inputs.to(device), self.labels.to(device))
-
-    def shown(self) -> Tensor:
-        """Return the inputs as a learner sees them: pixels become images."""
-        return to_images(self.inputs) if self.inputs.dtype == torch.uint8 else self.inputs
-
-
-def examples_of(split: Split) -> Examples:
-    """Return the images of `split` as examples."""
-    return Examples(torch.from_numpy(split.pixels), torch.from_numpy(split.labels))
-
-
 def fit(
     learner: Learner,
     examples: Examples,
@@ -87,7 +59,7 @@ def fit(
     is continued. Without a `run` nothing is kept or shown.
     """
     examples, held_out = examples.to(fabric.device), held_out.to(fabric.device)
-    watched, steps = held_out.shown(), len(examples) // batch_size
+    watched, steps = held_out.network_inputs(), len(examples) // batch_size
     checkpoint = (run.checkpoint() if run else None) or {"seconds": 0.0, "history": []}
     if "learner" in checkpoint:
         learner.load_state_dict(checkpoint["learner"])
@@ -97,7 +69,7 @@ def fit(
             order = _order(len(examples), seed, epoch)[: steps * batch_size].to(fabric.device)
             for batch in order.view(steps, batch_size):
                 part = examples[own_part(batch)]
-                for name, value in learner.step(part.shown(), part.labels).items():
+                for name, value in learner.step(part.network_inputs(), part.labels).items():
                     figures.setdefault(name, []).append(value)
                 journal.advance()
             means = {name: torch.stack(values).mean().item() for name, values in figures.items()}

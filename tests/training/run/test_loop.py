@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.data import Examples
 from training.errors import TrainingError
 from training.fit import make_fabric
 from training.run.folder import Run
-from training.run.loop import Examples, fit
+from training.run.loop import fit
 
 FABRIC = make_fabric("cpu")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from training.run import folder
+from training.run import provenance
 
 
 @pytest.mark.parametrize("program", ["/home/me/.venv/bin/oddglyph-train", "/home/me/oddglyph/training/cli.py"])
@@ -17,4 +17,4 @@ def test_the_command_that_is_recorded_says_nothing_of_the_machine(
     program: str, places: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("sys.argv", [program, "fit", "conv-ae", *places, "--seed", "1"])
-    assert folder.command() == "oddglyph-train fit conv-ae --seed 1"
+    assert provenance.command() == "oddglyph-train fit conv-ae --seed 1"
