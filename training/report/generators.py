@@ -66,12 +66,8 @@ def _by_recipe(models: Sequence[Artifact]) -> list[list[Artifact]]:
     groups: dict[str, list[Artifact]] = {}
     for model in models:
         groups.setdefault(json.dumps(model.manifest.recipe, sort_keys=True), []).append(model)
-    order = list(REFERENCE)
-    return sorted(groups.values(), key=lambda group: _position(order, group[0].manifest.recipe["name"]))
-
-
-def _position(order: Sequence[str], name: str) -> tuple[int, str]:
-    return (order.index(name) if name in order else len(order), name)
+    order = [*REFERENCE, *sorted(model.manifest.recipe["name"] for model in models)]
+    return sorted(groups.values(), key=lambda group: order.index(group[0].manifest.recipe["name"]))
 
 
 def _row(group: Sequence[Artifact], figures: Sequence[Figures], names: Sequence[str]) -> list[str]:

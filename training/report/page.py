@@ -50,7 +50,7 @@ def page(models: Sequence[Artifact]) -> str:
 
 
 def _metrics_table(columns: Sequence[str], models: Sequence[Artifact]) -> list[list[str]]:
-    rows = [[model.manifest.name, *(_shown(model.metrics(), column) for column in columns)] for model in models]
+    rows = [[model.manifest.name, *(_metric_cell(model.metrics(), column) for column in columns)] for model in models]
     return [["model", *columns], *rows]
 
 
@@ -67,7 +67,7 @@ def _section(model: Artifact) -> str:
     return "\n\n".join([*filter(None, parts), ""])
 
 
-def _shown(metrics: Iterable[Metric], name: str) -> str:
+def _metric_cell(metrics: Iterable[Metric], name: str) -> str:
     last = [metric for metric in metrics if metric.name == name][-1:]  # the test split stands after the held-out one
     return "".join(f"{metric.value:.4f} ± {metric.deviation:.4f}" for metric in last)
 
