@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.published.manifest import Metric
-    from training.fit import Job
 
 app = typer.Typer(
     add_completion=False,
@@ -96,7 +95,7 @@ def fit(
     data_name = data_name or ("mnist" if resolved.family == "autoencoder" else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
     job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device)
-    path = out or Path("runs") / _run_name(job)
+    path = out or Path("runs") / job.run_name
     if publish_as is None:
         train(job, path, resume=resume)
         console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
@@ -105,7 +104,7 @@ def fit(
     publisher = publisher_of(resolved, data_name, Target(models_dir, publish_as), data_root, measuring)
     run = train(job, path, resume=resume)
     if parallel.rank() == 0:
-        _show(publisher(finished(run)))
+        _print_published(publisher(finished(run)))
 
 
 @app.command()
@@ -129,7 +128,7 @@ def publish(
     done = finished(Run(run))
     target = Target(models_dir, name or default_name(done.request), replace)
     measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
-    _show(publisher_of(done.recipe, done.request.data, target, data_root, measuring)(done))
+    _print_published(publisher_of(done.recipe, done.request.data, target, data_root, measuring)(done))
 
 
 @app.command()
@@ -164,8 +163,8 @@ def evaluate(
         metrics = judge.measure(Generator(loaded, "cpu"))
     else:
         data_set = data_sets.load_colour(manifest.provenance.data, data_root)
-        metrics = accuracy_metrics(networks.published(loaded)(data_set.test.pixels).logits, data_set)
-    _show_metrics(metrics)
+        metrics = accuracy_metrics(networks.published_classifier(loaded)(data_set.test.pixels).logits, data_set)
+    _print_metrics(metrics)
 
 
 @app.command()
@@ -231,18 +230,12 @@ def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, *, inv
         raise RecipeError(f"recipe {recipe.name}: expected no --invert for {recipe.family}s, got one; leave it out")
 
 
-def _run_name(job: "Job") -> str:
-    """Return RECIPE-DATA-CLASS-sSEED."""
-    classes = [".".join(job.normal_classes)] if job.normal_classes else []
-    return "-".join([job.recipe.name, Path(job.data).stem, *classes, f"s{job.seed}"])
-
-
-def _show(published: artifact.Artifact) -> None:
-    _show_metrics(published.metrics())
+def _print_published(published: artifact.Artifact) -> None:
+    _print_metrics(published.metrics())
     console.print(f"published {published.path}")
 
 
-def _show_metrics(metrics: "Sequence[Metric]") -> None:
+def _print_metrics(metrics: "Sequence[Metric]") -> None:
     table = Table(Column("metric", no_wrap=True), "value", "± deviation", "samples", "split", box=None)
     for metric in metrics:
         table.add_row(

@@ -87,12 +87,12 @@ def _tidy(path: Path) -> int:
     for described in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         described.ClearField("metadata_props")
         described.ClearField("doc_string")
-    _halve(model.graph)
+    _store_as_half(model.graph)
     onnx.save(model, path)
     return next(int(entry.version) for entry in model.opset_import if not entry.domain)
 
 
-def _halve(graph: onnx.GraphProto) -> None:
+def _store_as_half(graph: onnx.GraphProto) -> None:
     """Store as float16, and cast back, what loses nothing by it; ONNX Runtime casts once, when it loads the graph."""
     casts = []
     for tensor in graph.initializer:

@@ -53,11 +53,11 @@ class Measuring:
     inception_weights: Path | None
 
     def judge(self, data_name: str, data_root: Path) -> "Judge":
-        """Return what measures generators of this data set; errors of `training.measure.generation.make`."""
+        """Return what measures generators of this data set; errors of `training.measure.generation.make_judge`."""
         from training import data_sets
         from training.measure import generation
 
-        return generation.make(
+        return generation.make_judge(
             data_sets.load_colour(data_name, data_root),
             self.networks,
             self.judges_dir,

@@ -149,14 +149,14 @@ def _noise(pixels: Pixels, _: float, rng: np.random.Generator) -> Pixels:
     return rng.integers(0, 256, pixels.shape, np.uint8)
 
 
-def _halve(*sides: int) -> Make:
+def _erase_half_on(*sides: int) -> Make:
     """Return what erases the half of the glyph's extent on one of `sides`: 0 upper, 1 right, 2 lower, 3 left."""
     return lambda pixels, _, rng: np.stack(
-        [_half(image, side) for image, side in zip(pixels, rng.choice(sides, len(pixels)), strict=True)]
+        [_erase_half(image, side) for image, side in zip(pixels, rng.choice(sides, len(pixels)), strict=True)]
     )
 
 
-def _half(image: Pixels, side: int) -> Pixels:
+def _erase_half(image: Pixels, side: int) -> Pixels:
     turned = np.rot90(image, side).copy()
     rows = np.flatnonzero(turned.max(axis=1) > 64)
     middle = (rows[0] + rows[-1] + 1) // 2 if len(rows) else 0
@@ -197,8 +197,8 @@ CORRUPTIONS: dict[str, Corruption] = {
     "full": Corruption(_blank, (1.0,), "anomalous"),
     "inverted": Corruption(_invert, (1,), "anomalous"),
     "noise": Corruption(_noise, (1,), "anomalous"),
-    "upper or lower half erased": Corruption(_halve(0, 2), (0.5,), "anomalous"),
-    "left or right half erased": Corruption(_halve(1, 3), (0.5,), "anomalous"),
+    "upper or lower half erased": Corruption(_erase_half_on(0, 2), (0.5,), "anomalous"),
+    "left or right half erased": Corruption(_erase_half_on(1, 3), (0.5,), "anomalous"),
     "shifted out, px": Corruption(_shift, (8, 16), "anomalous"),
     "letters": Corruption(_letters, (1,), "anomalous"),
 }

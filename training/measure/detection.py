@@ -34,10 +34,10 @@ class Judged:
 
     def metrics(self) -> list[Metric]:
         """Return held-out L_con and, if there is a test split, how well normal and other images are separated there."""
-        held_out = [_mean("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
+        held_out = [_mean_metric("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
         if self.test is None:
             return held_out
-        held_out.append(_mean("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal"))
+        held_out.append(_mean_metric("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal"))
         ranking = _ranking(self.test, self.anomalous, self.data)
         return held_out + ranking + _decisions(self.detector, self.test, self.anomalous, self.data)
 
@@ -68,7 +68,7 @@ def _ranking(scores: Scores, anomalous: NDArray[np.bool_], data: str) -> list[Me
     measures = {"auroc": roc_auc_score, "average_precision": average_precision_score}
     parts = {"l_con": scores.l_con, "latent": scores.latent, "density": scores.density, "score": scores.score}
     return [
-        _resampled(f"{measure}.{part}", function, anomalous, values, data)
+        _bootstrap_metric(f"{measure}.{part}", function, anomalous, values, data)
         for measure, function in measures.items()
         for part, values in parts.items()
     ]
@@ -82,11 +82,13 @@ def _decisions(detector: Detector, scores: Scores, anomalous: NDArray[np.bool_],
         rule = f"conformal p-value <= {alpha}, n = {len(detector.calibration)}, 95 % beta-binomial interval {low:.4f} to {high:.4f}"
         for name, group in (("false_alarm_rate", ~anomalous), ("detection_rate", anomalous)):
             split = "test, anomalous" if name == "detection_rate" else "test, normal"
-            metrics.append(_mean(f"{name}.alpha_{alpha}", alarms[group], data, split, rule))
+            metrics.append(_mean_metric(f"{name}.alpha_{alpha}", alarms[group], data, split, rule))
     return metrics
 
 
-def _mean(name: str, values: NDArray[Any], data: str, split: str, implementation: str = "mean over images") -> Metric:
+def _mean_metric(
+    name: str, values: NDArray[Any], data: str, split: str, implementation: str = "mean over images"
+) -> Metric:
     return Metric(
         name=name,
         value=float(np.mean(values)),
@@ -99,7 +101,7 @@ def _mean(name: str, values: NDArray[Any], data: str, split: str, implementation
     )
 
 
-def _resampled(
+def _bootstrap_metric(
     name: str, measure: Callable[[Any, Any], float], anomalous: NDArray[np.bool_], values: Floats, data: str
 ) -> Metric:
     rng = np.random.default_rng(0)

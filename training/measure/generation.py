@@ -71,7 +71,7 @@ class Judge:
         found = []
         for reference in self.references:
             network, seen = reference.network, reference.network(pixels)
-            found += compare(network.name, reference.test, seen, self.data_set.name, GENERATED_SPLIT)
+            found += compare_with_real(network.name, reference.test, seen, self.data_set.name, GENERATED_SPLIT)
             if generator.is_conditional:
                 found += self._agreement(reference, seen, generator.class_names)
         found.append(self._overlap(pixels[: len(self.embedded)], path))
@@ -97,10 +97,12 @@ class Judge:
             embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
         accuracy, count = distances.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
         name = metric_name("two_sample_accuracy", self.embedder.name)
-        return _share(name, accuracy, count, self.data_set.name, GENERATED_SPLIT, "nearest neighbour, scikit-learn")
+        return _share_metric(
+            name, accuracy, count, self.data_set.name, GENERATED_SPLIT, "nearest neighbour, scikit-learn"
+        )
 
 
-def make(
+def make_judge(
     data_set: DataSet,
     names: Sequence[str],
     judges_dir: Path,
@@ -119,10 +121,10 @@ def make(
     return Judge(data_set, samples, [loaded[name] for name in names], loaded[embedding_network])
 
 
-def compare(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
+def compare_with_real(network: str, real: Features, other: Features, data: str, split: str) -> list[Metric]:
     """Return the metrics of `other` images against as many `real` ones, both seen by `network`."""
     compared, count = (real.features, other.features), len(other.features)
-    frechet = distances.frechet_distance(*compared), _resampled(distances.frechet_distance, *compared)
+    frechet = distances.frechet_distance(*compared), _bootstrap_deviation(distances.frechet_distance, *compared)
     figures: list[tuple[str, tuple[float, float], DeviationOf]] = [
         ("frechet_distance", frechet, "bootstrap"),
         ("inception_score", distances.inception_score(other.logits), "splits"),
@@ -141,7 +143,9 @@ def compare(network: str, real: Features, other: Features, data: str, split: str
             implementation="torch-fidelity",
         )
         for name, (value, deviation), over in figures
-    ] + [_share(metric_name(name, network), share, count, data, split, "torch-fidelity") for name, share in shares]
+    ] + [
+        _share_metric(metric_name(name, network), share, count, data, split, "torch-fidelity") for name, share in shares
+    ]
 
 
 def agreement(
@@ -153,7 +157,7 @@ def agreement(
     parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
     rule = "share of images whose largest logit is the label's"
     return [
-        _share(part_name, float(agrees[part].mean()), int(part.sum()), data, split, rule)
+        _share_metric(part_name, float(agrees[part].mean()), int(part.sum()), data, split, rule)
         for part_name, part in parts.items()
         if part.any()
     ]
@@ -167,7 +171,7 @@ def probe_agreement(
         return []
     share = float((probe.predict(seen.features) == labels).mean())
     rule = "linear discriminant analysis, scikit-learn"
-    return [_share(metric_name(PROBE_AGREEMENT, network), share, len(labels), data, split, rule)]
+    return [_share_metric(metric_name(PROBE_AGREEMENT, network), share, len(labels), data, split, rule)]
 
 
 def metric_name(figure: str, network: str) -> str:
@@ -187,7 +191,7 @@ def _require_images(data_set: DataSet, samples: int) -> None:
 
 def _reference(network: Network, data_set: DataSet, test: Split, train: Split) -> Reference:
     seen_train, seen_test = network(train.pixels), network(test.pixels)
-    gate = compare(network.name, seen_test, seen_train, data_set.name, GATE_SPLIT)
+    gate = compare_with_real(network.name, seen_test, seen_train, data_set.name, GATE_SPLIT)
     probe = None
     if network.class_names != data_set.class_names:
         probe = distances.class_probe(seen_train.features, train.labels)
@@ -200,13 +204,13 @@ def _drawn(split: Split, count: int) -> Split:
     return Split(split.pixels[chosen], split.labels[chosen])
 
 
-def _resampled(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:
+def _bootstrap_deviation(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:
     rng = np.random.default_rng(SEED)
     draws = (other[rng.choice(len(other), len(other))] for _ in range(RESAMPLES))
     return float(np.std([distance(real, draw) for draw in draws], ddof=1))
 
 
-def _share(name: str, share: float, count: int, data: str, split: str, rule: str) -> Metric:
+def _share_metric(name: str, share: float, count: int, data: str, split: str, rule: str) -> Metric:
     return Metric(
         name=name,
         value=share,

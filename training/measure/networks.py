@@ -138,10 +138,10 @@ def _make(name: str, judges_dir: Path, inception_weights: Path | None) -> Networ
         case "resnet18":
             return _exported(name, _resnet18())
         case _:
-            return published(artifact.load_named(judges_dir, name))
+            return published_classifier(artifact.load_named(judges_dir, name))
 
 
-def published(loaded: Artifact) -> OnnxNetwork:
+def published_classifier(loaded: Artifact) -> OnnxNetwork:
     """Return a published classifier as a Network; ArtifactError if it does not repeat its golden outputs."""
     graph = loaded.manifest.graphs["classifier"]
     model = OnnxModel(loaded.file(graph.file), graph)

@@ -66,7 +66,7 @@ def _write(path: Path, done: Finished, data_set: DataSet) -> Manifest:
 
 
 def _measure(made: Artifact, data_set: DataSet) -> list[Metric]:
-    logits = networks.published(made)(data_set.test.pixels).logits
+    logits = networks.published_classifier(made)(data_set.test.pixels).logits
     labels, path = data_set.test.labels, made.path / "confusion.png"
     plots.confusion(labels, logits.argmax(axis=1), data_set.class_names, path)
     return accuracy_metrics(logits, data_set)

@@ -71,8 +71,10 @@ def named(metrics: list) -> dict[str, float]:
 def test_noise_is_further_from_real_images_than_other_real_images_are(photos: DataSet, noise: np.ndarray):
     network = Means()
     real = network(photos.test.pixels)
-    other = named(generation.compare("lite0", real, network(photos.train.pixels), "cifar10", "train against test"))
-    bad = named(generation.compare("lite0", real, network(noise), "cifar10", "generated against test"))
+    other = named(
+        generation.compare_with_real("lite0", real, network(photos.train.pixels), "cifar10", "train against test")
+    )
+    bad = named(generation.compare_with_real("lite0", real, network(noise), "cifar10", "generated against test"))
     assert bad["frechet_distance.lite0"] > 3 * other["frechet_distance.lite0"] > 0
     assert bad["kernel_distance.lite0"] > 3 * abs(other["kernel_distance.lite0"])
     assert bad["recall.lite0"] == 0
@@ -136,8 +138,8 @@ def test_lite0_sees_the_images_of_the_embedding_unless_another_network_is_named(
     photos: DataSet, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(networks, "load", lambda name, *_: Named(name))
-    assert generation.make(photos, [], Path("models"), samples=100).embedder.name == "lite0"
-    judge = generation.make(photos, ["cifar-net"], Path("models"), samples=100, embedding_network="resnet18")
+    assert generation.make_judge(photos, [], Path("models"), samples=100).embedder.name == "lite0"
+    judge = generation.make_judge(photos, ["cifar-net"], Path("models"), samples=100, embedding_network="resnet18")
     assert judge.embedder.name == "resnet18"
 
 
@@ -146,7 +148,7 @@ def test_real_images_are_seen_when_the_first_generator_is_measured_and_only_then
 ):
     network = Counting()
     monkeypatch.setattr(networks, "load", lambda *_: network)
-    judge = generation.make(photos, ["lite0"], Path("models"), samples=100)
+    judge = generation.make_judge(photos, ["lite0"], Path("models"), samples=100)
     assert network.seen == 0
     generator = Generator(artifact.load(artifacts.write_generator(tmp_path / "plain", conditional=False)), "cpu")
     judge.measure(generator)
@@ -157,13 +159,13 @@ def test_real_images_are_seen_when_the_first_generator_is_measured_and_only_then
 
 def test_more_samples_than_a_split_holds_are_refused(photos: DataSet):
     with pytest.raises(MetricError, match="expected 2 to 150, the images of the smaller split, got 151"):
-        generation.make(photos, ["lite0"], Path("models"), samples=151)
+        generation.make_judge(photos, ["lite0"], Path("models"), samples=151)
 
 
 def test_a_data_set_without_a_test_split_cannot_judge(photos: DataSet):
     untested = replace(photos, test=Split(photos.test.pixels[:0], photos.test.labels[:0]))
     with pytest.raises(MetricError, match="expected a test split to measure on, found none"):
-        generation.make(untested, ["lite0"], Path("models"), samples=100)
+        generation.make_judge(untested, ["lite0"], Path("models"), samples=100)
 
 
 class Colours:
@@ -203,7 +205,7 @@ def test_a_network_without_the_classes_tells_them_by_a_probe_fitted_on_training_
     photos: DataSet, lite0: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr(networks, "load", lambda *_: lite0)
-    by_lite0 = generation.make(photos, ["lite0"], Path("models"), samples=150)
+    by_lite0 = generation.make_judge(photos, ["lite0"], Path("models"), samples=150)
     gate = [metric for metric in by_lite0.references[0].gate if metric.name == "probe_agreement.lite0"]
     assert [(metric.split, metric.samples) for metric in gate] == [(generation.GATE_SPLIT, 150)]
     assert 0.5 < gate[0].value < 1
