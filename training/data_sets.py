@@ -17,6 +17,7 @@ from service import images
 from service.errors import ImageError
 from training.data import DataSet, Labels, Split
 from training.errors import DataError
+from training.switches import IMAGE_SIZE
 
 QMNIST = {"train": 60_000, "test": 10_000}  # its test rows begin with MNIST's
 
@@ -123,8 +124,10 @@ def _split(pixels: NDArray[Any], labels: Any, size: int, invert: bool) -> Split:
 
 
 def _colour(pixels: NDArray[Any], labels: Any) -> Split:
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != (32, 32, 3):
-        raise DataError(f"images: expected uint8 [N, 32, 32, 3], got {pixels.dtype} {list(pixels.shape)}; convert them")
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
+        raise DataError(
+            f"images: expected uint8 [N, {IMAGE_SIZE}, {IMAGE_SIZE}, 3], got {pixels.dtype} {list(pixels.shape)}; convert them"
+        )
     return Split(pixels, _indices(labels, len(pixels)))
 
 

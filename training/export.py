@@ -19,6 +19,7 @@ from service.published.onnx_model import OnnxModel, relative_difference, signatu
 from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)
+PARITY_EXAMPLES = max(PARITY_BATCHES)
 LARGE = 1000  # numbers in a tensor that is worth halving
 PARITY_TOLERANCE = 1e-4  # relative: float32 summed in another order, and nothing more
 
@@ -34,8 +35,8 @@ class Exported:
 def export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], path: Path) -> Exported:
     """Write `module` in evaluation mode to the ONNX file `path`, weights inside, batch dynamic, and compare both.
 
-    `inputs` holds at least 64 examples of every input by name, `outputs` names what `module` returns, in order.
-    PublishError if ONNX Runtime differs from torch by more than PARITY_TOLERANCE on the first 1, 7 or 64 examples.
+    `inputs` holds at least PARITY_EXAMPLES examples of every input by name, `outputs` names what `module` returns, in order.
+    PublishError if ONNX Runtime differs from torch by more than PARITY_TOLERANCE on a batch of any size in PARITY_BATCHES.
     """
     example = tuple(torch.from_numpy(array[:2]) for array in inputs.values())  # torch takes a batch of 1 for a constant
     with warnings.catch_warnings():

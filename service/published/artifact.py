@@ -28,6 +28,8 @@ GOLDEN = "golden.npz"
 CALIBRATION = "calibration.npz"
 SAMPLES = "samples.png"
 CURVES = "curves.png"
+CONFUSION = "confusion.png"
+EMBEDDING = "embedding.png"
 SCORES = "scores.png"
 MAX_ARRAY_BYTES = 256 * 2**20  # of a golden or calibration file once unpacked
 

@@ -18,6 +18,7 @@ from service.published.detector import Detector
 
 Meaning = Literal["harmless", "anomalous"]
 Make = Callable[[Pixels, float, np.random.Generator], Pixels]
+GLYPH_LEVEL = 64  # brighter pixels belong to the glyph
 HARMLESS_ALARMS, FOREIGN_ALARMS = 0.15, 0.95  # fewer at 0.05 and at least so many at 0.01 are good enough
 LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefghkmnpqrtuvwxy"  # without those that look like digits
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans-Oblique.ttf")
@@ -158,7 +159,7 @@ def _erase_half_on(*sides: int) -> Make:
 
 def _erase_half(image: Pixels, side: int) -> Pixels:
     turned = np.rot90(image, side).copy()
-    rows = np.flatnonzero(turned.max(axis=1) > 64)
+    rows = np.flatnonzero(turned.max(axis=1) > GLYPH_LEVEL)
     middle = (rows[0] + rows[-1] + 1) // 2 if len(rows) else 0
     turned[:middle] = 0
     return np.rot90(turned, -side)

@@ -21,6 +21,7 @@ from training.benchmark.baselines import BASELINES, Floats, Score
 from training.data import DataSet, NormalSplit
 from training.density.fitting import fit_density
 from training.density.model import to_light
+from training.density.neighbours import BATCH
 from training.errors import MetricError
 from training.fit import Job, make_fabric, train
 from training.measure.detection import false_alarm_interval
@@ -37,7 +38,6 @@ Protocol = Literal["A", "B"]
 JudgedOn = Literal["test", "train"]
 PRETENDED = 3000
 CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000  # of methods that hold images out
-BATCH = 256
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from service.images import Pixels
+from service.published import artifact
 from service.published.generator import Generator
 from service.published.manifest import DeviationOf, Metric
 from training.data import DataSet, Labels, Split
@@ -19,7 +20,6 @@ from training.switches import EMBEDDING_NETWORK
 
 SEED = 0
 RESAMPLES = 5
-EMBEDDING = "embedding.png"
 GATE_SPLIT, GENERATED_SPLIT = "train against test", "generated against test"
 CLASS_AGREEMENT, PROBE_AGREEMENT = "class_agreement", "probe_agreement"
 SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_distance": "kid"}
@@ -94,7 +94,7 @@ class Judge:
     def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
         generated = self.embedder(pixels).features
         if path:
-            embedding.write(self.embedded, generated, self.embedder.name, path / EMBEDDING)
+            embedding.write(self.embedded, generated, self.embedder.name, path / artifact.EMBEDDING)
         accuracy, count = distances.two_sample_accuracy(self.embedded, generated), 2 * len(pixels)
         name = metric_name("two_sample_accuracy", self.embedder.name)
         return _share_metric(

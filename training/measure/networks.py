@@ -24,8 +24,8 @@ from service.published import artifact
 from service.published.artifact import Artifact
 from service.published.onnx_model import OnnxModel, verify_golden
 from training.errors import MetricError
-from training.export import PARITY_BATCHES, export
-from training.switches import NETWORKS
+from training.export import PARITY_EXAMPLES, export
+from training.switches import IMAGE_SIZE, NETWORKS
 
 BATCH = 100
 RESNET18 = ResNet18_Weights.IMAGENET1K_V1
@@ -151,7 +151,7 @@ def published_classifier(loaded: Artifact) -> OnnxNetwork:
 
 def _exported(name: str, module: nn.Module) -> OnnxNetwork:
     """Return `module` run by ONNX Runtime, which takes a third of torch's time on a CPU."""
-    example = np.random.default_rng(0).integers(0, 256, (max(PARITY_BATCHES), 32, 32, 3), np.uint8)
+    example = np.random.default_rng(0).integers(0, 256, (PARITY_EXAMPLES, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         graph = export(module, {"pixels": example}, ("features", "logits"), path).graph

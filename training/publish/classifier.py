@@ -5,13 +5,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from service.published import artifact
 from service.published.artifact import Artifact
 from service.published.manifest import Manifest, Metric
 from training import data, data_sets, plots
 from training.cifar_net import CifarNet
 from training.data import DataSet
 from training.errors import PublishError
-from training.export import export
+from training.export import PARITY_EXAMPLES, export
 from training.measure import networks
 from training.measure.generation import agreement
 from training.measure.networks import Floats
@@ -19,7 +20,6 @@ from training.publish.finished import Finished, Target, published, require_sha25
 from training.recipes import ClassifierRecipe
 
 OUTPUTS = ("features", "logits")
-PARITY_EXAMPLES = 64
 
 
 class ClassifierGraph(nn.Module):
@@ -67,6 +67,6 @@ def _write(path: Path, done: Finished, data_set: DataSet) -> Manifest:
 
 def _measure(made: Artifact, data_set: DataSet) -> list[Metric]:
     logits = networks.published_classifier(made)(data_set.test.pixels).logits
-    labels, path = data_set.test.labels, made.path / "confusion.png"
+    labels, path = data_set.test.labels, made.path / artifact.CONFUSION
     plots.confusion(labels, logits.argmax(axis=1), data_set.class_names, path)
     return accuracy_metrics(logits, data_set)

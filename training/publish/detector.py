@@ -18,7 +18,7 @@ from training.density.fitting import Fitted
 from training.density.model import to_light
 from training.density.outliers import outliers
 from training.errors import PublishError
-from training.export import export, round_to_half
+from training.export import PARITY_EXAMPLES, export, round_to_half
 from training.measure import detection
 from training.publish.detector_graph import DetectorGraph, EncoderGraph, calibration_scores, fit_statistics
 from training.publish.finished import Finished, Target, data_of, published, write_golden
@@ -26,7 +26,6 @@ from training.recipes import AutoencoderRecipe
 
 DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 PICTURED = 16
-PROVEN = 64
 
 
 def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifact:
@@ -45,17 +44,17 @@ def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifac
 
 
 def proof_images(normal: images.Pixels) -> images.Pixels:
-    """Return PROVEN images that between them take every branch of the score, in turns of GOLDEN_IMAGES kinds.
+    """Return PARITY_EXAMPLES images that between them take every branch of the score, in turns of GOLDEN_IMAGES kinds.
 
     Half are normal; the others are outliers made of them of every kind, noise, and images that show nothing or little.
     """
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    chosen = normal[rng.permutation(len(normal))[:PROVEN]]
+    chosen = normal[rng.permutation(len(normal))[:PARITY_EXAMPLES]]
     made = (outliers(to_light(chosen), generator).light.squeeze(1) * 255).round().to(torch.uint8).numpy()
     noise = rng.integers(0, 256, chosen.shape, dtype=np.uint8)
     faint = np.stack([np.full(image.shape, 6 * k % 256, np.uint8) + image // 128 for k, image in enumerate(chosen)])
     kinds = (chosen, made, chosen[::-1], noise, made[::-1], faint)
-    mixed = np.stack([kinds[k % len(kinds)][k // len(kinds) % len(chosen)] for k in range(PROVEN)])
+    mixed = np.stack([kinds[k % len(kinds)][k // len(kinds) % len(chosen)] for k in range(PARITY_EXAMPLES)])
     return np.ascontiguousarray(mixed)
 
 

@@ -9,8 +9,8 @@ from training.autoencoder.learner import Autoencoder
 from training.data import to_images
 from training.density.features import DIM
 from training.density.model import Density
+from training.density.neighbours import BATCH
 
-BATCH = 256
 EMPTY = 100  # standard deviations, more than any normal image is odd by
 MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
 

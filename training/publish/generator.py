@@ -15,7 +15,7 @@ from service.published.generator import Generator as ServedGenerator
 from service.published.manifest import Manifest, Metric
 from service.published.onnx_model import OnnxModel
 from training.errors import PublishError
-from training.export import export
+from training.export import PARITY_EXAMPLES, export
 from training.gan.learner import build_generator
 from training.gan.networks import Generator
 from training.publish.finished import Finished, Target, published, write_golden
@@ -23,7 +23,6 @@ from training.recipes import GanRecipe
 
 Measure = Callable[[ServedGenerator, Path], list[Metric]]
 
-PARITY_EXAMPLES = 64
 PICTURED_PER_CLASS = 8
 
 

@@ -21,7 +21,7 @@ DETECTOR_COLUMNS = (
     "average_precision.score",
     "detection_rate.alpha_0.05",
 )
-PICTURES = (artifact.SAMPLES, "embedding.png", artifact.SCORES, "confusion.png", artifact.CURVES)
+PICTURES = (artifact.SAMPLES, artifact.EMBEDDING, artifact.SCORES, artifact.CONFUSION, artifact.CURVES)
 STYLE = "body{font:15px/1.5 system-ui;max-width:70rem;margin:2rem auto;padding:0 1rem}td,th{padding:.2rem .7rem}img{max-width:100%}"
 
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.atomic import replacing
+from service.published.artifact import CURVES
 from training.errors import RunError
 
 REQUEST = "run.json"
@@ -51,12 +52,16 @@ class Run:
     @property
     def curves(self) -> Path:
         """Where the figures over the epochs are drawn."""
-        return self.path / ("curves.png" if self.phase == TRAINING else f"{self.phase}-curves.png")
+        return self.path / (CURVES if self.phase == TRAINING else f"{self.phase}-{CURVES}")
 
     @property
     def events(self) -> Path:
         """The folder of TensorBoard events."""
         return self.path if self.phase == TRAINING else self.path / self.phase
+
+    @property
+    def _checkpoint(self) -> str:
+        return "checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt"
 
     def request(self) -> Request:
         """Return what the run was asked to do; RunError if the folder does not say."""
@@ -69,7 +74,7 @@ class Run:
 
     def checkpoint(self) -> dict[str, Any] | None:
         """Return the last checkpoint's contents on the CPU, None before the first; RunError if it cannot be read."""
-        return self._load("checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt")
+        return self._load(self._checkpoint)
 
     def fitted(self) -> dict[str, Any] | None:
         """Return what `save_fitted` was given, None before that; RunError if it cannot be read."""
@@ -80,7 +85,7 @@ class Run:
         lines = "".join(json.dumps(line) + "\n" for line in contents["history"])
         with replacing(self.path / ("metrics.jsonl" if self.phase == TRAINING else f"{self.phase}.jsonl")) as path:
             path.write_text(lines)
-        self._save(contents, "checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt")
+        self._save(contents, self._checkpoint)
 
     def save_fitted(self, contents: dict[str, Any]) -> None:
         """Keep what was fitted after the last epoch, beyond a learner's state."""

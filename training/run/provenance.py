@@ -7,13 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PLACES = {
-    "--data-root",
-    "--models-dir",
-    "--judges-dir",
-    "--inception-weights",
-    "--out",
-}  # not recorded: they differ by machine
+# Options that differ by machine, and are not recorded.
+PLACES = {"--data-root", "--models-dir", "--judges-dir", "--inception-weights", "--out"}
 
 
 def now() -> str:
