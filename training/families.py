@@ -40,18 +40,29 @@ class DensityRecipe(BaseModel):
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
     classifier_weight: Weight = 0.25
-    contamination: Share = 0.0  # how many of the normal images may be outliers; so many are not fitted on
+    contamination: Share = 0.0  # of the normal images: outliers, perhaps, and not fitted on
 
 
-class AutoencoderRecipe(BaseModel):
+class _Recipe(BaseModel):
+    """What every recipe says: what it is called, what it is, where it comes from, and the pixels a side of its images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str
+    paper: str
+    image_size: Literal[32] = IMAGE_SIZE
+
+
+class AutoencoderRecipe(_Recipe):
     """A shared-encoder adversarial autoencoder; with both extra weights at 0 it is a plain convolutional autoencoder.
 
     The objective is contextual_weight * L_con + latent_weight * L_lat + adversarial_weight * L_adv:
 
     - L_con, mean |x - x_hat|: the contextual loss of GANomaly (Akcay et al., arXiv:1805.06725, eq. 2).
     - L_lat, mean (z - z_hat)^2 with z_hat = E(x_hat): GANomaly's encoder loss (eq. 3).
-    - L_adv: the encoder E fools a discriminator between codes z and draws of the prior N(0, I), as in adversarial
-      autoencoders (Makhzani et al., arXiv:1511.05644).
+    - L_adv: the encoder E fools a discriminator between codes z and draws of the prior N(0, I). This is the loss of
+      adversarial autoencoders (Makhzani et al., arXiv:1511.05644).
 
     Deviations from GANomaly; docs/recipes.md has those of every recipe:
 
@@ -59,13 +70,7 @@ class AutoencoderRecipe(BaseModel):
     2. The discriminator judges codes instead of images (eq. 1). Codes are cheaper, and L_lat alone would shrink them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    summary: str
-    paper: str
     family: Literal["autoencoder"] = "autoencoder"
-    image_size: Literal[32] = IMAGE_SIZE
     latent_size: Count = 100
     widths: tuple[Count, Count, Count] = (64, 128, 256)
     discriminator_widths: tuple[Count, ...] = (256, 128)
@@ -81,7 +86,7 @@ class AutoencoderRecipe(BaseModel):
     density: DensityRecipe = DensityRecipe()
 
 
-class GanRecipe(BaseModel):
+class GanRecipe(_Recipe):
     """A generative adversarial network for 32x32 colour images; every field is a switch of the same two networks.
 
     "plain" blocks are DCGAN's with 4, 2 and 1 times `width` channels, "residual" ones SNGAN's. `epochs` counts passes of
@@ -97,13 +102,7 @@ class GanRecipe(BaseModel):
     3. Training is counted in passes over the data: 25, less than the later papers train for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    summary: str
-    paper: str
     family: Literal["gan"] = "gan"
-    image_size: Literal[32] = IMAGE_SIZE
     latent_size: Count = 100
     width: Count = 64
     blocks: Blocks = "plain"
@@ -147,7 +146,7 @@ class GanRecipe(BaseModel):
             ),
             "a gradient penalty is for single images, so minibatch_stddev must be off": has_penalty
             and self.minibatch_stddev,
-            "this objective is nothing without its penalty, so penalty_weight must be above 0": (
+            "this objective needs its penalty, so penalty_weight must be above 0": (
                 has_penalty and not self.penalty_weight
             ),
             "only wgan-gp and relativistic have a penalty, so penalty_weight must be 0": self.penalty_weight
@@ -172,7 +171,7 @@ class GanRecipe(BaseModel):
         return self
 
 
-class ClassifierRecipe(BaseModel):
+class ClassifierRecipe(_Recipe):
     """An image classifier after airbench94 (Jordan, arXiv:2404.00498), with the paper's hyperparameters.
 
     Deviations from the paper:
@@ -183,13 +182,7 @@ class ClassifierRecipe(BaseModel):
     4. In evaluation an image is judged together with its mirror image, but not with moved copies.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    summary: str
-    paper: str
     family: Literal["classifier"] = "classifier"
-    image_size: Literal[32] = IMAGE_SIZE
     widths: tuple[Count, Count, Count] = (64, 256, 256)
     logit_scale: Positive = 1 / 9
     epochs: Count = 8

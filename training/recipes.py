@@ -29,7 +29,7 @@ def derive(base: AnyRecipe, name: str, summary: str, **changes: object) -> AnyRe
 
 
 def rebuild(fields: dict[str, object]) -> Recipe:
-    """Return the recipe that `fields`, as dumped into a run or a manifest, describe; RecipeError if they are invalid."""
+    """Return the recipe that `fields`, as dumped into a run, describe; RecipeError if they are invalid."""
     density = fields.get("density")
     if isinstance(density, dict):
         fields = {**fields, "density": {name: value for name, value in density.items() if name not in RETIRED}}
