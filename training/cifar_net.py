@@ -56,7 +56,7 @@ class CifarNet(nn.Module):
 class CifarNetLearner:
     """One training step, validation and state of a classifier recipe.
 
-    `images` [N, 3, 32, 32] in [-1, 1] are training images, of which the first layer takes its patches.
+    `images` [N, 3, 32, 32] in [-1, 1] are training images. Their patches set the first layer.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CifarNetLearner:
 
     @torch.no_grad()
     def pictures(self, images: Tensor) -> dict[str, Tensor]:
-        """Return `images` [N, 3, 32, 32] in the order of how sure the network is of its first choice, surest first."""
+        """Return `images` [N, 3, 32, 32] ordered by the probability of the network's first choice, highest first."""
         self.network.eval()
         certainty = self.network(images)[1].softmax(dim=1).amax(dim=1)
         return {"certainty": images[certainty.argsort(descending=True)][None]}
@@ -152,7 +152,7 @@ class CifarNetLearner:
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=True)
 
     def _learning_rate_factor(self, step: int) -> float:
-        """Return a triangle over the steps: from 0.2 up to 1 at the peak, then down to 0.07."""
+        """Return the factor at `step`: it rises from 0.2 to 1 at the recipe's peak, then falls to 0.07."""
         done = min(step / self.total_steps, 1.0)
         peak = self.recipe.peak
         if done < peak:

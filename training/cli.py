@@ -1,6 +1,6 @@
 """The command `oddglyph-train`.
 
-A command imports what it needs when it runs: `--help` and `list` answer at once, without torch.
+Each command imports what it needs when it runs, so that `--help` and `list` answer at once, without torch.
 """
 
 import sys
@@ -70,7 +70,9 @@ def fit(
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
     changes: Changes = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides initial weights, order, and held-out images.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides the first weights, the order of images, and which are held out.")
+    ] = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATA-CLASS-sSEED.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
@@ -110,7 +112,9 @@ def fit(
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    name: Annotated[str | None, typer.Option(help="The model's name; by default from data, class or recipe.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; by default made from data, class or recipe.")
+    ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
     replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
@@ -182,9 +186,9 @@ def report(
 def suite(
     name: Annotated[str, typer.Argument(help="q1: all GANs.")],
     data_root: DataRoot = DATA_ROOT,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Instead of the recipes' own.")] = None,
-    images: Annotated[int | None, typer.Option(min=100, help="Train on so many images only.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Replaces the recipes' own number of epochs.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Replaces the recipes' own width.")] = None,
+    images: Annotated[int | None, typer.Option(min=100, help="Train only on this many images, the first ones.")] = None,
     changes: Changes = None,
     seeds: Annotated[int, typer.Option(min=1, help="Models per recipe.")] = 3,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
@@ -194,7 +198,9 @@ def suite(
     judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
     embeds: Annotated[bool, typer.Option("--embeddings/--no-embeddings", help="Draw t-SNE and UMAP.")] = True,
-    out: Annotated[Path, typer.Option(help="The suite's folder; run it again to go on.")] = Path("suites/q1"),
+    out: Annotated[Path, typer.Option(help="The suite's folder. An interrupted suite continues there.")] = Path(
+        "suites/q1"
+    ),
 ) -> None:
     """Train, publish and measure every recipe of a suite; finished models are skipped."""
     from training import suite as suites
@@ -211,7 +217,7 @@ def suite(
 
 
 def main() -> None:
-    """Run the command; what goes wrong for a user is one sentence and exit status 1."""
+    """Run the command. An error that a user can mend is one sentence and exit status 1."""
     try:
         app()
     except OddglyphError as error:
@@ -223,8 +229,8 @@ def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, *, inv
     one_class = recipe.family == "autoencoder"
     if one_class != (normal_class is not None):
         raise RecipeError(
-            f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s; "
-            "see fit --help"
+            f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s, "
+            f"got {'none' if one_class else normal_class!r}; see fit --help"
         )
     if invert and not one_class:
         raise RecipeError(f"recipe {recipe.name}: expected no --invert for {recipe.family}s, got one; leave it out")

@@ -1,4 +1,4 @@
-"""What trainings are given: splits of pixels with labels and groups, and the parts that are held out."""
+"""What trainings are given: splits of pixels with labels and groups, their held-out parts, and examples on a device."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,7 @@ from service import images
 from training.errors import DataError
 
 VALIDATION_SHARE, MAX_VALIDATION = 0.1, 500
-
-
 MIN_NORMAL_IMAGES = 20  # with fewer no p-value is as low as 0.05
-
 
 Labels = NDArray[np.int64]
 
@@ -47,7 +44,7 @@ class Examples:
 class Split:
     """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names.
 
-    `groups` int64 [N], where they are known, say which images belong together: those of one writer, device or day.
+    `groups` int64 [N], where they are known, number the writers, devices or days that the images come from.
     """
 
     pixels: images.Pixels
@@ -63,7 +60,7 @@ class Split:
         return self.pixels[np.isin(self.labels, classes)]
 
     def groups_of(self, classes: Sequence[int]) -> Labels | None:
-        """Return the groups of the same images, None where they are not known."""
+        """Return the groups of the images whose label is one of `classes`; None if groups are not known."""
         return None if self.groups is None else self.groups[np.isin(self.labels, classes)]
 
 
@@ -82,7 +79,7 @@ class DataSet:
         return split_normal(self.train.of(labels), seed, self.train.groups_of(labels))
 
     def indices(self, classes: Iterable[str]) -> list[int]:
-        """Return the label of each class, given by name or by index; DataError lists the names there are."""
+        """Return the label of each class, given by name or by index; DataError lists the known names."""
         return [self._index(name.strip()) for name in classes]
 
     @cached_property
@@ -104,10 +101,10 @@ class DataSet:
 
 @dataclass(frozen=True)
 class NormalSplit:
-    """Normal training images `pixels` [n, S, S], the group of each [n], and which of them are held out [n].
+    """Normal training images: `pixels` [n, S, S], their `groups` [n], and which images are `held_out` [n].
 
-    The autoencoder is fitted on those that are not held out, and watched and standardised on those that are. The density is
-    fitted on all. Groups, such as writers, are never split; without any every image is a group of its own.
+    The autoencoder is fitted on the images that are not held out. The held-out images serve to watch and to standardise it. The
+    density is fitted on all images. A group, such as a writer, is never split. Without groups every image is its own group.
     """
 
     pixels: images.Pixels
@@ -116,17 +113,17 @@ class NormalSplit:
 
     @property
     def is_grouped(self) -> bool:
-        """Whether some images belong together."""
+        """Whether some group has several images."""
         return len(np.unique(self.groups)) < len(self.groups)
 
     @property
     def fit(self) -> images.Pixels:
-        """What the autoencoder is fitted on."""
+        """The images that the autoencoder is fitted on [n, S, S]."""
         return self.pixels[~self.held_out]
 
     @property
     def validation(self) -> images.Pixels:
-        """What the autoencoder is watched on."""
+        """The held-out images [n, S, S]."""
         return self.pixels[self.held_out]
 
 
@@ -136,7 +133,7 @@ def unlabelled(pixels: images.Pixels) -> Split:
 
 
 def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, Split]:
-    """Return `split` in a seeded part to fit on and one of `share` to watch the training on, never fitted on."""
+    """Return two seeded parts of `split`: one to fit on, and a `share` of the images that only watch the training."""
     order = np.random.default_rng(seed).permutation(len(split.pixels))
     watched = int(len(order) * share)
     fit, held_out = (Split(split.pixels[part], split.labels[part]) for part in (order[watched:], order[:watched]))
@@ -146,7 +143,7 @@ def split_watched(split: Split, seed: int, share: float = 0.02) -> tuple[Split, 
 def split_normal(pixels: images.Pixels, seed: int, groups: Labels | None = None) -> NormalSplit:
     """Return normal training `pixels` with the held-out part that a run with this `seed` always gets.
 
-    Held out are 10 % of the images and at most 500, in whole `groups` [n], where there are groups.
+    The held-out part is 10 % of the images, at most 500, in whole `groups` [n]. DataError if there are too few images.
     """
     if len(pixels) < MIN_NORMAL_IMAGES:
         raise DataError(f"normal images: expected at least {MIN_NORMAL_IMAGES}, got {len(pixels)}; collect more")

@@ -1,4 +1,4 @@
-"""Data sets by name, as torchvision has them, or from a folder or an .npz of one's own; grey or in colour."""
+"""Data sets, grey or in colour: torchvision's by name, or a user's own folder or .npz file."""
 
 import gzip
 import zipfile
@@ -19,7 +19,7 @@ from training.data import DataSet, Labels, Split
 from training.errors import DataError
 from training.switches import IMAGE_SIZE
 
-QMNIST = {"train": 60_000, "test": 10_000}  # its test rows begin with MNIST's
+QMNIST = {"train": 60_000, "test": 10_000}  # MNIST's images are the first rows of each label file
 
 
 @lru_cache(maxsize=1)
@@ -33,13 +33,14 @@ def load_colour(name: str, root: Path) -> DataSet:
     raise DataError(f"data set {name!r}: expected cifar10 or an .npz file of images in colour; use --data cifar10")
 
 
-@lru_cache(maxsize=1)  # one run, and the whole of a suite, read their images once
+@lru_cache(maxsize=1)  # a run, or a whole suite, reads its images once
 def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 
-    A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders; a .npz holds
-    x_train, y_train and, if there is a test split, x_test, y_test; an array `groups` says which images of x_train belong
-    together. MNIST's groups are its writers, where the label files of QMNIST are in `root`/QMNIST/raw. `invert` states that images are dark on light.
+    A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders. An .npz file holds
+    x_train, y_train and, if there is a test split, x_test, y_test. Its array `groups`, if any, numbers the source of each
+    image of x_train. MNIST's groups are its writers, if the label files of QMNIST are in `root`/QMNIST/raw.
+    `invert` says that images are dark on light. DataError if the data set is not there, or holds something else.
     """
     if name in NAMED:
         return _named(name, root, size, invert)
@@ -92,9 +93,9 @@ def _named(name: str, root: Path, size: int, invert: bool) -> DataSet:
 
 
 def _writers(root: Path, kind: str) -> Labels | None:
-    """Return who wrote each image of MNIST, in its order, from the label files of QMNIST (arXiv:1905.10498); None without.
+    """Return who wrote each image of MNIST, in its order, by QMNIST's label files (arXiv:1905.10498); None without them.
 
-    torchvision's QMNIST keeps them in `root`/QMNIST/raw: 539 writers of training images and 297 others of test images.
+    torchvision's QMNIST keeps the files in `root`/QMNIST/raw. 539 writers wrote training images, 297 others test images.
     """
     path = root / "QMNIST" / "raw" / f"qmnist-{kind}-labels-idx2-int.gz"
     if not path.exists():
@@ -105,7 +106,7 @@ def _writers(root: Path, kind: str) -> Labels | None:
         return np.frombuffer(rows, ">i4").reshape(-1, head[11])[: QMNIST[kind], 2].astype(np.int64)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DataError(
-            f"{path}: expected the label file of QMNIST, got: {error}; remove it or load it again"
+            f"{path}: expected the label file of QMNIST, got: {error}; remove it or download it again"
         ) from None
 
 
@@ -159,7 +160,8 @@ def _npz(path: Path, split: Callable[[NDArray[Any], Labels], Split]) -> DataSet:
     if "groups" in arrays:
         if arrays["groups"].shape != train.labels.shape:
             raise DataError(
-                f"{path}: expected groups of {len(train.labels)} images, got {list(arrays['groups'].shape)}"
+                f"{path}: expected groups [{len(train.labels)}], got {list(arrays['groups'].shape)}; "
+                "give one number an image"
             )
         train = replace(train, groups=np.unique(arrays["groups"], return_inverse=True)[1].astype(np.int64))
     test = (

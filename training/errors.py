@@ -1,4 +1,4 @@
-"""What can go wrong for a user who trains, in one sentence each; `service.errors` draws the whole tree."""
+"""What can go wrong for a user who trains; `service.errors` draws the whole tree of errors."""
 
 from service.errors import OddglyphError
 
@@ -8,7 +8,7 @@ class RecipeError(OddglyphError):
 
 
 class DataError(OddglyphError):
-    """A data set cannot be had, or does not hold what was asked for."""
+    """A data set cannot be read or downloaded, or does not hold what was asked for."""
 
 
 class RunError(OddglyphError):
@@ -20,8 +20,8 @@ class TrainingError(OddglyphError):
 
 
 class PublishError(OddglyphError):
-    """A run cannot be published, for instance because the export does not compute the same."""
+    """A run cannot be published, for instance because the exported graph computes other numbers."""
 
 
 class MetricError(OddglyphError):
-    """A metric cannot be computed, for instance because a network's weights cannot be had."""
+    """A metric cannot be computed, for instance because a network's weights are missing."""

@@ -20,8 +20,8 @@ from training.errors import PublishError
 
 PARITY_BATCHES = (1, 7, 64)
 PARITY_EXAMPLES = max(PARITY_BATCHES)
-LARGE = 1000  # numbers in a tensor that is worth halving
-PARITY_TOLERANCE = 1e-4  # relative: float32 summed in another order, and nothing more
+LARGE = 1000  # a tensor of fewer numbers is not worth a cast
+PARITY_TOLERANCE = 1e-4  # relative: room for float32 sums in another order, and for nothing more
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def joint_parity(exported: Sequence[Exported]) -> Parity:
 
 @torch.no_grad()
 def run_torch(module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Return what `module` makes of `inputs` in evaluation mode, by the names in `outputs`."""
+    """Return the outputs of `module` in evaluation mode for `inputs`, by the names in `outputs`."""
     result = module.eval()(*(torch.from_numpy(array) for array in inputs.values()))
     tensors: tuple[Tensor, ...] = result if isinstance(result, tuple) else (result,)
     return {name: tensor.numpy() for name, tensor in zip(outputs, tensors, strict=True)}
@@ -74,7 +74,7 @@ def run_torch(module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> dict
 
 @torch.no_grad()
 def round_to_half(module: nn.Module) -> None:
-    """Round all weights of `module` to what float16 holds: they still compute in float32, but files store half as much."""
+    """Round all weights of `module` to values that float16 holds. They stay float32, but files need half the space."""
     for parameter in module.parameters():
         parameter.copy_(parameter.half())
 
@@ -82,7 +82,7 @@ def round_to_half(module: nn.Module) -> None:
 def _tidy(path: Path) -> int:
     """Return the opset of the ONNX file `path`, rewritten without stack traces and with small weights.
 
-    The exporter's stack traces name the user's folders.
+    The exporter's stack traces would name the user's folders.
     """
     model = onnx.load(path)
     for described in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
@@ -94,7 +94,7 @@ def _tidy(path: Path) -> int:
 
 
 def _store_as_half(graph: onnx.GraphProto) -> None:
-    """Store as float16, and cast back, what loses nothing by it; ONNX Runtime casts once, when it loads the graph."""
+    """Store weights as float16 with a cast back, where that loses nothing. ONNX Runtime casts once, at loading."""
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < LARGE:

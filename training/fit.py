@@ -26,7 +26,7 @@ from training.run.loop import Learner, fit
 from training.switches import Device
 
 MIN_BATCH = 8  # batch norm needs a few images
-IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # what makes two runs the same
+IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # runs that agree in these are the same
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
 def train(job: Job, path: Path, *, resume: bool = False) -> Run:
     """Return the finished run in the folder `path`, new or, with `resume`, continued from its last checkpoint.
 
-    Started by torchrun, all processes train together and give the result of one.
+    Under torchrun all processes train together. They compute what one process would.
     """
     in_colour = job.recipe.family != "autoencoder"
     fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
@@ -132,7 +132,7 @@ def _fit_all(
     run: Run,
     fabric: Fabric,
 ) -> None:
-    """Fit what `learner` returns for a number of steps on all classes of `split`."""
+    """Fit on all classes of `split`. `learner` makes the learner, given the number of steps."""
     batch_size = _checked_batch_size(min(recipe.batch_size, len(split.pixels)), fabric.world_size)
     fit(
         learner(recipe.epochs * (len(split.pixels) // batch_size)),
@@ -149,7 +149,7 @@ def _fit_all(
 def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
     """Return a launched Fabric on `device`: bf16 on CUDA GPUs that have it, one process unless torchrun started more.
 
-    `bf16_on_cpu` asks for it on CPUs that have the instructions, too.
+    With `bf16_on_cpu`, CPUs with instructions for bf16 use it as well. DeviceError if the device is not there.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
@@ -172,7 +172,7 @@ def make_fabric(device: Device, *, bf16_on_cpu: bool = False) -> Fabric:
     )
     fabric.launch()
     if world > 1:
-        atexit.register(distributed.destroy_process_group)  # else threads of the group may abort the exit
+        atexit.register(distributed.destroy_process_group)  # otherwise threads of the group may abort the exit
     return fabric
 
 
@@ -182,7 +182,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a reader needs to know of `device`, such as "NVIDIA H100" or "CPU x86_64, 2 threads"."""
+    """Return a short description of `device`, such as "NVIDIA H100" or "CPU x86_64, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type.upper()} {platform.machine()}, {torch.get_num_threads()} threads"
@@ -209,7 +209,7 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
 
 def _continue(run: Run, wanted: Request) -> None:
     begun, asked = run.request().model_dump(), wanted.model_dump()
-    begun["recipe"] = rebuild(begun["recipe"]).model_dump(mode="json")  # fields may have come or gone since
+    begun["recipe"] = rebuild(begun["recipe"]).model_dump(mode="json")  # today's recipe may have other fields
     changed = [name.replace("_", " ") for name in IDENTITY if begun[name] != asked[name]]
     if changed:
         raise RunError(
@@ -220,7 +220,7 @@ def _continue(run: Run, wanted: Request) -> None:
 def _checked_batch_size(batch_size: int, processes: int) -> int:
     if batch_size % processes:
         raise RunError(
-            f"batch size {batch_size}: expected a multiple of the {processes} processes, which must hold equally many "
-            "images each; change --set batch_size"
+            f"batch size: expected a multiple of {processes}, the number of processes, got {batch_size}; "
+            "change --set batch_size"
         )
     return batch_size

@@ -12,9 +12,9 @@ EVALUATION_BATCH = 500
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the global batch: N processes with a part each compute what one process with all would.
+    """Batch norm over the global batch: several processes compute together what one process would.
 
-    Like nn.SyncBatchNorm, which works on GPUs only. Every process must hold equally many images.
+    nn.SyncBatchNorm does the same on GPUs only. Every process must hold equally many images.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,10 +55,9 @@ def flip(images: Tensor, uniform: Uniform) -> Tensor:
 
 
 def crop(images: Tensor, down: Tensor, right: Tensor, side: int, mirrored: Tensor | None = None) -> Tensor:
-    """Return of each of `images` [N, C, H, W] the square of `side` pixels that begins at (`down`, `right`), int64 [N].
+    """Return squares [N, C, side, side] cut from `images` [N, C, H, W], in channels-last order.
 
-    Where `mirrored`, bool [N], the square is mirrored left to right. The result [N, C, side, side] is in channels-last
-    order.
+    The square of each image begins at (`down`, `right`), int64 [N], and is mirrored left to right where `mirrored`, bool [N].
     """
     along = torch.arange(side, device=images.device)
     columns = along if mirrored is None else torch.where(mirrored[:, None], along.flip(0), along)

@@ -1,4 +1,4 @@
-"""Options that several commands share; free of torch, as is every module that a command imports before it runs."""
+"""Options that several commands share. The module is free of torch, so that `--help` answers at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,18 +27,20 @@ ModelsDir = Annotated[
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 
 # how generators are measured
-Networks = Annotated[
-    list[str], typer.Option("--network", help=f"Generators: {', '.join(NETWORKS)}; give several if you like.")
-]
+Networks = Annotated[list[str], typer.Option("--network", help=f"Generators: {', '.join(NETWORKS)}; may be repeated.")]
 EmbeddingNetwork = Annotated[
-    NetworkName, typer.Option(help="Generators: what sees the images for two-sample accuracy, t-SNE and UMAP.")
+    NetworkName, typer.Option(help="Generators: the network for two-sample accuracy, t-SNE and UMAP.")
 ]
-Samples = Annotated[int, typer.Option(min=100, max=10_000, help="Generators: images of each kind to measure on.")]
+Samples = Annotated[
+    int,
+    typer.Option(min=100, max=10_000, help="Generators: the number of real images, and of generated ones, to compare."),
+]
 JudgesDir = Annotated[
-    Path, typer.Option(help="Generators: where the published cifar-net is.", show_default="the shipped ones")
+    Path,
+    typer.Option(help="Generators: the folder that holds the published cifar-net.", show_default="the shipped ones"),
 ]
 InceptionWeights = Annotated[
-    Path | None, typer.Option(help="Generators: the file of Inception's weights, if no download is possible.")
+    Path | None, typer.Option(help="Generators: the file of Inception's weights; downloaded by default.")
 ]
 
 

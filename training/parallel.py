@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 Uniform = Callable[..., Tensor]
-"""Draws from [0, 1) of the shape that its arguments say, such as `Noise.uniform`."""
+"""A function such as `Noise.uniform`: given a shape, it returns draws from [0, 1)."""
 
 
 def world_size() -> int:
@@ -46,7 +46,7 @@ def average(value: Tensor) -> Tensor:
 
 
 class Noise:
-    """Random numbers of a global batch, of which every process gets its own part: the same whatever their number is."""
+    """Random numbers for a global batch. Each process gets its part; the whole does not depend on how many there are."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.generator = torch.Generator(device).manual_seed(seed)

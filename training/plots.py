@@ -14,14 +14,16 @@ from service.atomic import replacing
 
 
 def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write one small panel per figure over the epochs that have it; held-out figures (val_x) share the panel of x."""
+    """Write one small panel per figure over the epochs that have it; the held-out figure val_x shares the panel of x."""
     names = [name for name in history[0] if name not in ("epoch", "step")]
     panels = [name for name in names if name.removeprefix("val_") == name or name.removeprefix("val_") not in names]
     figure = Figure(figsize=(2.6 * len(panels), 2.4), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for shown, label in ((name, "fit"), (f"val_{name}", "held out")):
             if shown in names:
-                values = [line.get(shown, np.nan) for line in history]  # what is trained for a while only ends early
+                values = [
+                    line.get(shown, np.nan) for line in history
+                ]  # figures of a classifier end when its training ends
                 axes.plot(
                     [line["epoch"] for line in history], values, label=label, marker="." if len(history) < 3 else ""
                 )
@@ -61,7 +63,7 @@ def histogram(scores: Mapping[str, NDArray[np.float32]], threshold: float, path:
 
 
 def embeddings(points: Mapping[str, NDArray[np.float32]], real: int, network: str, path: Path) -> None:
-    """Write named `points` [N, 2] side by side, the first `real` of each being real images, the others generated."""
+    """Write named `points` [N, 2] side by side; the first `real` points are real images, the others generated."""
     figure = Figure(figsize=(4.5 * len(points), 4.5), layout="constrained")
     for axes, (name, plane) in zip(figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True):
         for label, part in (("real", plane[:real]), ("generated", plane[real:])):
@@ -74,7 +76,7 @@ def embeddings(points: Mapping[str, NDArray[np.float32]], real: int, network: st
 
 
 def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
-    """Write how many images of each class (rows, `labels` [N]) were taken for which (columns, `predicted` [N])."""
+    """Write the confusion matrix: a row for each class in `labels` [N], a column for each in `predicted` [N]."""
     counts = confusion_matrix(labels, predicted)
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
@@ -91,7 +93,7 @@ def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], class_nam
 
 
 def to_pixels(tensor: Tensor) -> images.Pixels:
-    """Return images [N, C, H, W] in [-1, 1] as uint8 pixels, rounded: [N, H, W] if C is 1, [N, H, W, 3] if it is 3."""
+    """Return images [N, C, H, W] in [-1, 1] as rounded uint8 pixels: [N, H, W] for C = 1, [N, H, W, 3] for C = 3."""
     channels_last = tensor.squeeze(1) if tensor.shape[1] == 1 else tensor.permute(0, 2, 3, 1)
     scaled = (channels_last.float().clamp(-1, 1) + 1) * 127.5
     return np.asarray(scaled.round().cpu().numpy(), np.uint8)

@@ -1,6 +1,6 @@
 """The one home of hyperparameters: a table of validated, frozen recipes.
 
-A new recipe is a row: what it changes of another one, by `derive`, and an entry in `RECIPES`.
+A new recipe is a row: `derive` changes fields of another recipe, and `RECIPES` lists the new one.
 """
 
 from collections.abc import Iterable

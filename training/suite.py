@@ -1,6 +1,6 @@
 """A suite: many recipes with several seeds trained, published and measured, one after the other.
 
-A suite that was interrupted goes on where it was: finished models are skipped, begun runs are continued.
+An interrupted suite continues where it was: finished models are skipped, begun runs are resumed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Suite:
     data: str = "cifar10"
 
     def jobs(self, data_root: Path, device: Device) -> dict[str, Job]:
-        """Return a job for every model by name; RecipeError if there is no such suite or a change makes no sense."""
+        """Return the job of every model, by the model's name; RecipeError if there is no such suite or a change makes no sense."""
         if self.name not in SUITES:
             raise RecipeError(f"suite {self.name!r}: expected one of: {', '.join(SUITES)}; choose one")
         resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]
@@ -46,9 +46,9 @@ class Suite:
 
 
 def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
-    """Return the folder of the models of all `jobs`, `out`/models, trained and measured; the runs are in `out`/runs.
+    """Return the folder `out`/models with the trained and measured models of all `jobs`; runs are in `out`/runs.
 
-    A recipe that fails keeps no other from running, whatever the error. At the end, TrainingError names the failed models.
+    All recipes run, whatever error ends one of them. At the end, TrainingError names the failed models.
     """
     failed = []
     for name, job in jobs.items():
@@ -57,13 +57,13 @@ def run(jobs: Mapping[str, Job], out: Path, measure: Measure) -> Path:
         except OddglyphError as error:
             console.print(f"{name}: {error}", markup=False, highlight=False)
             failed.append(name)
-        except Exception:  # noqa: BLE001 (whatever it is, the other recipes are to run)
+        except Exception:  # noqa: BLE001 (the other recipes must run, whatever it is)
             console.print(f"{name}: failed", markup=False, highlight=False)
             console.print_exception()
             failed.append(name)
     if failed:
         raise TrainingError(
-            f"suite: expected all models, got none of {', '.join(failed)}; see above, then run it again"
+            f"suite: these models failed: {', '.join(failed)}; see the errors above, then run the suite again"
         )
     return out / "models"
 

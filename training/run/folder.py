@@ -1,4 +1,4 @@
-"""The run folder: what was asked for, checkpoints, logs and pictures of one training, written atomically."""
+"""The run folder: request, checkpoints, logs and pictures of one training, written atomically."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TRAINING, DENSITY = "training", "density"  # the phases of a run; only detectors
 
 
 class Request(BaseModel):
-    """What a run was asked to do, the whole resolved recipe included: enough to repeat it."""
+    """What a run was asked to do, with the whole resolved recipe: enough to repeat the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class Request(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that exists, and one `phase` of the run: each has checkpoints, figures and curves of its own."""
+    """A run folder that exists, and one `phase` of the run. Each phase has its own checkpoints, figures and curves."""
 
     path: Path
     phase: str = TRAINING
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def curves(self) -> Path:
-        """Where the figures over the epochs are drawn."""
+        """The picture of the figures over the epochs."""
         return self.path / (CURVES if self.phase == TRAINING else f"{self.phase}-{CURVES}")
 
     @property
@@ -64,7 +64,7 @@ class Run:
         return "checkpoint.pt" if self.phase == TRAINING else f"{self.phase}.pt"
 
     def request(self) -> Request:
-        """Return what the run was asked to do; RunError if the folder does not say."""
+        """Return what the run was asked to do; RunError if the folder holds no valid run.json."""
         try:
             return Request.model_validate_json((self.path / REQUEST).read_bytes())
         except (OSError, ValidationError):
@@ -81,14 +81,14 @@ class Run:
         return self._load(FITTED)
 
     def save(self, contents: dict[str, Any]) -> None:
-        """Replace the checkpoint, and the lines of figures by its history, each in one atomic step."""
+        """Replace the checkpoint by `contents`, and the lines of figures by their "history", each in one atomic step."""
         lines = "".join(json.dumps(line) + "\n" for line in contents["history"])
         with replacing(self.path / ("metrics.jsonl" if self.phase == TRAINING else f"{self.phase}.jsonl")) as path:
             path.write_text(lines)
         self._save(contents, self._checkpoint)
 
     def save_fitted(self, contents: dict[str, Any]) -> None:
-        """Keep what was fitted after the last epoch, beyond a learner's state."""
+        """Keep what was fitted after the last epoch and is no part of a learner's state."""
         self._save(contents, FITTED)
 
     def _save(self, contents: dict[str, Any], name: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person watches while a run goes on: progress bar, TensorBoard events, curves and pictures, checkpoints."""
+"""What a run shows and keeps while it goes on: progress bar, TensorBoard events, curves, pictures, checkpoints."""
 
 import logging
 import math
@@ -18,16 +18,16 @@ from training.run.folder import Run
 
 Line = dict[str, float]
 
-DRAW_SECONDS = 10.0  # short epochs are not all drawn: a picture may take longer than one
+DRAW_SECONDS = 10.0  # between two drawings: a picture may take longer than a short epoch
 
 log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Logs and checkpoints of one phase of a run; does nothing without a run, or in processes other than the first.
+    """Logs and checkpoints of one phase of a run. Without a run, and in all processes but the first, it does nothing.
 
-    `history` holds one line of figures per finished epoch, `seconds` the training time of earlier sittings, `steps` how many
-    steps there are in all.
+    `history` holds one line of figures per finished epoch. `seconds` is the training time before this process, and `steps`
+    the number of steps in all.
     """
 
     def __init__(self, run: Run | None, fabric: Fabric, history: list[Line], seconds: float, steps: int) -> None:
@@ -52,10 +52,10 @@ class Journal:
         self._progress.advance(self._task)
 
     def write(self, line: Line, state: dict[str, Any], pictures: Callable[[], dict[str, Tensor]]) -> None:
-        """Add an epoch's `line` and make the run resumable from here with the learner's `state`; then draw `pictures`.
+        """Add an epoch's `line`, save the learner's `state` so that the run can resume from here, then draw `pictures`.
 
-        What goes wrong in drawing costs a picture, and neither the epoch nor the training. After short epochs nothing is
-        drawn, but after the last.
+        Drawings are at least DRAW_SECONDS apart, but the last epoch is always drawn. A fault in drawing loses the picture,
+        and neither the epoch nor the training.
         """
         self.history.append(line)
         if self._run is None or self._events is None:

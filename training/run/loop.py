@@ -1,4 +1,4 @@
-"""fit(): the one training loop. It logs, checkpoints, resumes and stops on NaN, and knows no model."""
+"""The one training loop, fit(). It logs, checkpoints, resumes and stops on NaN. It knows no model."""
 
 import math
 from typing import Any, Protocol
@@ -20,16 +20,16 @@ class Learner(Protocol):
     def step(self, inputs: Tensor, labels: Tensor, /) -> dict[str, Tensor]:
         """Update on one batch and return its figures, detached and without waiting for the device.
 
-        Every figure is a mean over the global batch; one that not every step has may be left out.
+        Every figure is a mean over the global batch. A step may leave a figure out.
         """
         ...
 
     def validate(self, inputs: Tensor, labels: Tensor, /) -> dict[str, float]:
-        """Return figures on held-out inputs; TrainingError if to go on is pointless."""
+        """Return figures on held-out inputs; TrainingError if the training has collapsed."""
         ...
 
     def pictures(self, inputs: Tensor, /) -> dict[str, Tensor]:
-        """Return by name pictures, each of images [rows, columns, C, H, W], to be made with or without `inputs`."""
+        """Return pictures by name, each as images [rows, columns, C, H, W]; they may show `inputs`."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,9 +54,9 @@ def fit(
 ) -> None:
     """Train `learner` on `examples` and watch it on `held_out`.
 
-    Both stay on the device. The order of examples depends on (seed, epoch) only; an incomplete last batch is left out.
-    After every epoch `run` holds all that is needed to continue with the same numbers, and a run that holds a checkpoint
-    is continued. Without a `run` nothing is kept or shown.
+    Both stay on the device. The order of examples depends on (seed, epoch) only. An incomplete last batch is left out.
+    After every epoch `run` holds a checkpoint from which the training continues with the same numbers. If `run` holds one
+    at the start, training continues from it. Without a `run` nothing is kept or shown.
     """
     examples, held_out = examples.to(fabric.device), held_out.to(fabric.device)
     watched, steps = held_out.network_inputs(), len(examples) // batch_size
