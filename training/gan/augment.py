@@ -1,4 +1,4 @@
-"""Augmentations on the device as plain tensor arithmetic; `uniform(*shape)` draws numbers from [0, 1)."""
+"""Augmentations as plain tensor arithmetic on the device; `uniform(*shape)` draws numbers from [0, 1)."""
 
 import torch
 from torch import Tensor

@@ -24,7 +24,7 @@ from training.recipes import GanRecipe
 PICTURED_PER_CLASS = 10
 COLLAPSE_DIVERSITY, LOW_DIVERSITY = 0.05, 0.5
 CLASSIFIER_BETAS = (0.9, 0.999)
-LEARNING_STEPS = 500  # before that, a generator may not have begun to learn
+LEARNING_STEPS = 500  # before these, a generator may not have begun to learn
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class GanLearner:
     """One training step, monitors and state of a GAN recipe; see GanRecipe for its switches."""
 
     def __init__(self, recipe: GanRecipe, fabric: Fabric, total_steps: int, seed: int, classes: int) -> None:
-        seed = zlib.crc32(f"{recipe.name}/{seed}".encode())  # recipes with one seed must not share their luck
+        seed = zlib.crc32(f"{recipe.name}/{seed}".encode())  # else recipes with one seed would start alike
         torch.manual_seed(seed)
         self.recipe, self.fabric, self.total_steps, self.classes = recipe, fabric, total_steps, classes
         self.steps = 0
@@ -64,8 +64,9 @@ class GanLearner:
     def step(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Update on this process's part of a batch, `images` [N, 3, 32, 32] in [-1, 1] and `labels` [N].
 
-        The discriminator always, the generator every `discriminator_steps`-th time. Generated images get the labels of
-        the real ones. Accuracies count logits above 0 as "real". A gradient's norm is taken over the whole network.
+        The discriminator is updated every time, the generator every `discriminator_steps`-th time. Generated images get
+        the labels of the real images. Accuracies count logits above 0 as "real". A gradient's norm is taken over the whole
+        network.
         """
         self.generator.train()
         self.discriminator.train()
@@ -83,10 +84,10 @@ class GanLearner:
 
     @torch.no_grad()
     def validate(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return the discriminator's accuracy on held-out `images`, and the diversity of a fixed batch of generated ones.
+        """Return the discriminator's accuracy on held-out `images`, and the diversity of a fixed batch of generated images.
 
-        `diversity` is the spread of the generated images over the batch as a share of that of the real ones: 0 if all are
-        one image. TrainingError if it is so late in the training, a warning if it is low at any time.
+        `diversity` is the spread of the generated images over the batch, divided by the spread of the real images. It is 0 if
+        all generated images are equal. A low diversity is a warning; near 0 late in the training it is a TrainingError.
         """
         self.discriminator.eval()
         fake = self._generate_fixed()
@@ -107,7 +108,7 @@ class GanLearner:
         return {"val_d_real": (logits > 0).float().mean().item(), "diversity": diversity}
 
     def pictures(self, _images: Tensor) -> dict[str, Tensor]:
-        """Return "samples" from latents that never change, a column for each class: [10, classes, 3, 32, 32]."""
+        """Return "samples" from fixed latents, a column for each class: [10, classes, 3, 32, 32]."""
         return {"samples": self._generate_fixed().unflatten(0, (PICTURED_PER_CLASS, self.classes))}
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,7 +155,9 @@ class GanLearner:
         return figures
 
     def _classify(self, classifier: nn.Module, images: Tensor) -> Tensor:
-        augmented = diff_augment(images, self.noise.uniform)  # else it is fooled by patterns that nobody sees
+        augmented = diff_augment(
+            images, self.noise.uniform
+        )  # otherwise the generator fools it with imperceptible patterns
         with self.fabric.autocast():
             logits: Tensor = classifier(augmented)
         return logits.float()
@@ -167,7 +170,7 @@ class GanLearner:
         return diff_augment(images, self.noise.uniform) if self.recipe.diff_augment else images
 
     def _update(self, name: str, network: nn.Module) -> Tensor:
-        """Return the norm of all gradients of `network`, after a step along them; none are left."""
+        """Return the norm of all gradients of `network`, after an optimizer step along them that clears them."""
         optimizer, parameters = self.optimizers[name], list(network.parameters())
         average_gradients(parameters)
         norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
@@ -177,7 +180,7 @@ class GanLearner:
         return norm
 
     def _schedules(self) -> dict[str, LambdaLR]:
-        """Return the learning rates' schedules from here on; they follow from `steps`, so no checkpoint holds them."""
+        """Return the learning rates' schedules from here on. They follow from `steps`, so no checkpoint holds them."""
         recipe = self.recipe
         last = recipe.final_learning_rate_factor
         schedules = {
@@ -189,7 +192,7 @@ class GanLearner:
         return schedules
 
     def _linear(self, name: str, last: float, *, every: int = 1, share: float = 1) -> LambdaLR:
-        """Return a decay to the factor `last` over `share` of all steps, for a network that is updated in `every`-th ones."""
+        """Return a decay to the factor `last` over `share` of all steps, for a network updated in every `every`-th step."""
 
         def factor(updates: int) -> float:
             steps_before = (updates + 1) * every - 1
@@ -224,7 +227,7 @@ class GanLearner:
 
 
 class ExponentialAverage:
-    """A copy of a network whose weights follow the network's slowly; with decay 0 it is the network itself.
+    """A copy of a network whose weights slowly follow the weights of the network; with decay 0, the network itself.
 
     Buffers, such as batch norm's running statistics, follow at the same pace. After n updates the decay is at most
     (1 + n) / (10 + n), so that random weights are soon forgotten. (torch's AveragedModel waits for the device every step.)

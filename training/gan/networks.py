@@ -1,4 +1,4 @@
-"""Generator and Discriminator of the GANs: norms, activations, blocks and conditioning are switches of the same two."""
+"""Generator and Discriminator of all GANs. Norms, activations, blocks and conditioning are switches of the two."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -183,7 +183,7 @@ class ResidualUpsamplingBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, halving the side if `down`; `first` takes images, so no activation before."""
+    """Two 3x3 convolutions beside a shortcut, halving the side if `down`. The `first` block takes images without activation."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class SumPool(nn.Module):
 
 
 def plain_trunk(inputs: int, width: int, norm: DiscriminatorNorm, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Return images to features [N, 4 * width, 4, 4]; "batch" leaves the first layer without norm, as the paper says."""
+    """Return layers from images to features [N, 4 * width, 4, 4]. Norm "batch" leaves out the first layer, as in the paper."""
     widths = (inputs, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []
     for index, (before, after) in enumerate(pairwise(widths)):
@@ -236,7 +236,7 @@ def plain_trunk(inputs: int, width: int, norm: DiscriminatorNorm, activation: Ca
 def residual_trunk(
     inputs: int, width: int, norm: DiscriminatorNorm, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """Return images to features [N, 2 * width, 1, 1] (arXiv:1802.05957, table 4)."""
+    """Return layers from images to features [N, 2 * width, 1, 1] (arXiv:1802.05957, table 4)."""
     features = 2 * width
     return nn.Sequential(
         ResidualBlock(inputs, features, norm, activation, first=True),
@@ -249,7 +249,7 @@ def residual_trunk(
 
 
 def _convolutions(*widths: int) -> list[nn.Module]:
-    """Return 3x3 convolutions from each of `widths` to the next, with batch norm and ReLU, and a halving of the side."""
+    """Return 3x3 convolutions from each of `widths` to the next, with batch norm and ReLU, then a halving of the side."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), BatchNorm2d(after), nn.ReLU()]
@@ -257,7 +257,7 @@ def _convolutions(*widths: int) -> list[nn.Module]:
 
 
 def discriminator_norm(norm: DiscriminatorNorm, channels: int) -> list[nn.Module]:
-    """Return the norm layer for `channels`, if there is to be one."""
+    """Return the norm layer for `channels` in a list, which is empty without norm."""
     return [] if norm == "none" else [BatchNorm2d(channels)]
 
 

@@ -14,22 +14,22 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Objective(Protocol):
-    """What is asked of both networks. `penalty` is for images [N, C, H, W] in [-1, 1] and is 0 where there is none."""
+    """What both networks minimise. `penalty` takes images [N, C, H, W] in [-1, 1]; it is 0 if `has_penalty` is false."""
 
     has_penalty: ClassVar[bool]
     compares: ClassVar[bool]
-    """Whether only the difference of two logits means anything, so that the generator's loss needs real ones, too."""
+    """Whether only differences of logits mean anything, so that the generator's loss needs logits of real images."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the discriminator's loss for logits of real and of generated images."""
         ...
 
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return the generator's loss; `real` is only looked at by an objective that compares."""
+        """Return the generator's loss; only an objective that compares reads `real`."""
         ...
 
     def penalty(self, critic: Critic, real: Tensor, fake: Tensor, uniform: Uniform) -> Tensor:
-        """Return what is added to the discriminator's loss for its gradients; `uniform` draws from [0, 1)."""
+        """Return the penalty on the discriminator's gradients, a scalar for its loss; `uniform` draws from [0, 1)."""
         ...
 
 
@@ -130,7 +130,7 @@ def objective(name: ObjectiveName, real_label: float, penalty_weight: float) -> 
 def squared_gradient_norms(critic: Critic, images: Tensor) -> Tensor:
     """Return |d critic / d image|^2 of each image [N], with a graph so that it can itself be minimised.
 
-    `critic` must treat every image by itself, so no batch norm: else this mixes the gradients of several images.
+    `critic` must treat every image by itself: with batch norm, gradients of several images would mix.
     """
     images = images.detach().float().requires_grad_()
     (gradients,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
