@@ -33,7 +33,7 @@ class Judged:
     anomalous: NDArray[np.bool_]
 
     def metrics(self) -> list[Metric]:
-        """Return held-out L_con and, if there is a test split, how well normal and other images are separated there."""
+        """Return held-out L_con and, if there is a test split, how well the scores separate normal and other images there."""
         held_out = [_mean_metric("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
         if self.test is None:
             return held_out
@@ -53,9 +53,9 @@ def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
 def false_alarm_interval(calibration: int, alpha: float, judged: int, level: float = 0.95) -> tuple[float, float]:
     """Return the central interval of the share of false alarms among `judged` normal images.
 
-    With `calibration` images the rate at `alpha` is Beta(k, n + 1 - k) distributed, k = floor(alpha (n + 1)) (Vovk, 2012;
-    Bates et al., arXiv:2104.08279), so the count of alarms is beta-binomial. Images count as independent: where they come in
-    groups, such as writers, the true interval is wider.
+    With n = `calibration` images the rate at `alpha` is Beta(k, n + 1 - k) distributed, k = floor(alpha (n + 1)) (Vovk,
+    2012; Bates et al., arXiv:2104.08279). So the count of alarms is beta-binomial. Images count as independent. If images
+    come in groups, such as writers, the true interval is wider.
     """
     k = int(np.floor(alpha * (calibration + 1)))
     if k == 0:

