@@ -1,4 +1,4 @@
-"""From a finished classifier run to models/<name>/: ONNX, parity, golden outputs, accuracy and manifest, in one step."""
+"""From a finished classifier run to models/<name>/: ONNX, parity, golden outputs, accuracy and manifest."""
 
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ OUTPUTS = ("features", "logits")
 
 
 class ClassifierGraph(nn.Module):
-    """What classifier.onnx computes: scaling and layout are inside, and each image is seen with its mirror image."""
+    """What classifier.onnx computes. Scaling and layout are inside, and each image is judged with its mirror image."""
 
     def __init__(self, classifier: CifarNet) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class ClassifierGraph(nn.Module):
 def publish_classifier(done: Finished, target: Target, data_root: Path) -> Artifact:
     """Return the artifact at `target`, made from a finished classifier run, whole or not at all.
 
-    PublishError if the run is no classifier's, the data in `data_root` are not those of the training, or ONNX Runtime
-    differs from torch; ArtifactError if the name is taken.
+    PublishError if the run is no classifier's, `data_root` holds other data than the training used, or ONNX Runtime
+    differs from torch. ArtifactError if the name is taken.
     """
     target.require_free()
     data_set = data_sets.load_colour(done.request.data, data_root)

@@ -1,4 +1,4 @@
-"""What every publisher does: take a finished run, write graphs, golden outputs, metrics and manifest, and seal them."""
+"""What every publisher does: take a finished run, write graphs, golden outputs, metrics and manifest, seal the folder."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,22 +24,22 @@ GOLDEN_IMAGES = 12
 
 @dataclass(frozen=True)
 class Target:
-    """Where a model is published: `models_dir`/`name`; what is there stays unless `replace`."""
+    """Where a model is published: `models_dir`/`name`. A model of this name stays unless `replace`."""
 
     models_dir: Path
     name: str
     replace: bool = False
 
     def require_free(self) -> None:
-        """Raise ArtifactError if nothing can be published there."""
+        """Raise ArtifactError if the name is taken or invalid."""
         artifact.require_free(self.models_dir, self.name, replace=self.replace)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is done: what it was asked for, its recipe, its learner's state and the seconds that it took.
+    """A finished run: its request, its recipe, its learner's state and its training time in seconds.
 
-    `fitted` is what was fitted after the epochs: a detector's density.
+    `fitted` is what was fitted after the epochs, the density of a detector.
     """
 
     run: Run
@@ -74,7 +74,7 @@ class Finished:
 
 
 def finished(run: Run) -> Finished:
-    """Return what `run` has come to; PublishError if it has epochs left."""
+    """Return `run` as a finished run; PublishError if epochs or the density are missing."""
     request = run.request()
     recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
     epochs = len(checkpoint["history"]) if checkpoint else 0
@@ -97,10 +97,10 @@ def published(
     write: Callable[[Path], Manifest],
     measure: Callable[[Artifact], Sequence[Metric]],
 ) -> Artifact:
-    """Return the artifact that `write` and `measure` fill for the run `done`, proven to load; it appears whole or not at all.
+    """Return the artifact that `write` and `measure` make of the run `done`. It appears whole or not at all, and loads.
 
-    `write` exports into an empty folder and returns the manifest. `measure` runs what was exported, returns the metrics
-    and may add pictures to the folder. ArtifactError if the name is taken; whatever the two raise passes.
+    `write` exports into an empty folder and returns the manifest. `measure` runs the exported graphs, returns the metrics
+    and may add pictures to the folder. ArtifactError if the name is taken; errors of the two functions pass through.
     """
     with artifact.staging(target.models_dir, target.name, replace=target.replace) as path:
         manifest = write(path)
@@ -111,7 +111,7 @@ def published(
 
 
 def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: Sequence[str]) -> None:
-    """Write golden.npz into the folder `path`: the first of `inputs` and what torch makes of them."""
+    """Write golden.npz into the folder `path`: the first of `inputs` and torch's outputs for them."""
     few = {name: array[:GOLDEN_IMAGES] for name, array in inputs.items()}
     artifact.write_golden(path, few, run_torch(module, few, outputs))
 
@@ -119,7 +119,7 @@ def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: Sequenc
 def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: Path) -> tuple[DataSet, NormalSplit]:
     """Return the data set that `source` names, and its normal images split as they were for training.
 
-    PublishError if `root` holds other images than those that were trained on.
+    PublishError if `root` holds other images than the training used.
     """
     data_set = data_sets.load(source.data, root, size, invert=source.invert)
     require_sha256(data_set, source.data_sha256)
@@ -127,7 +127,7 @@ def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: 
 
 
 def require_sha256(data_set: DataSet, sha256: str) -> None:
-    """Raise PublishError if `data_set` is not the one with this `sha256`."""
+    """Raise PublishError if `data_set` has another hash than `sha256`."""
     if data_set.sha256 != sha256:
         raise PublishError(
             f"data set {data_set.name}: expected the images of the training, got others; give its --data-root"

@@ -1,4 +1,4 @@
-"""From a finished GAN run to models/<name>/: ONNX, parity, golden outputs, pictures and manifest, in one step."""
+"""From a finished GAN run to models/<name>/: ONNX, parity, golden outputs, pictures and manifest."""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,7 +42,7 @@ class GeneratorGraph(nn.Module):
 def publish_generator(done: Finished, target: Target, measure: Measure) -> Artifact:
     """Return the artifact at `target`, made from a finished GAN run, whole or not at all.
 
-    `measure` is given the exported generator and the new folder; it returns what metrics.json is to hold.
+    `measure` takes the exported generator and the new folder, and returns the metrics.
     PublishError if the run is no GAN's or ONNX Runtime differs from torch; ArtifactError if the name is taken.
     """
     return published(
@@ -79,5 +79,5 @@ def example_inputs(recipe: GanRecipe, classes: int, count: int = PARITY_EXAMPLES
 
 
 def picture_inputs(recipe: GanRecipe, classes: int) -> Arrays:
-    """Return inputs for the picture of a model: a column for each class."""
+    """Return inputs for the picture of a model, which has a column for each class."""
     return example_inputs(recipe, classes, PICTURED_PER_CLASS * classes, seed=1)

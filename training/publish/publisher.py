@@ -1,4 +1,4 @@
-"""Which publisher a run gets, with everything that can be refused before the dear work refused first."""
+"""Which publisher a run gets. Whatever can be refused is refused before the expensive work."""
 
 import re
 from collections.abc import Callable
@@ -19,10 +19,10 @@ Publisher = Callable[[Finished], Artifact]
 
 
 def publisher_of(recipe: Recipe, data_name: str, target: Target, data_root: Path, measuring: Measuring) -> Publisher:
-    """Return what publishes at `target` a run of `recipe` on the data set `data_name`, once it is finished.
+    """Return the function that publishes at `target` a finished run of `recipe` on the data set `data_name`.
 
-    ArtifactError if the name is taken; DataError or MetricError if there is nothing to measure on, or no network to
-    measure with. Real images are not seen by networks yet: that takes minutes.
+    ArtifactError if the name is taken. DataError or MetricError if test images or networks to measure with are missing.
+    No network sees the real images yet, since that takes minutes.
     """
     target.require_free()
     if recipe.family == "gan":
@@ -35,7 +35,7 @@ def publisher_of(recipe: Recipe, data_name: str, target: Target, data_root: Path
 
 
 def default_name(request: Request) -> str:
-    """Return what a model is called if nobody says: after data and normal classes, or data and recipe."""
+    """Return the default name of a model: data and normal classes, data and recipe, or a classifier's recipe."""
     recipe, family = request.recipe["name"], request.recipe["family"]
     words = {"classifier": recipe, "gan": f"{request.data} {recipe}"}
     text = words.get(family, f"{Path(request.data).stem} {' '.join(request.normal_classes)}")
