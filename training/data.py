@@ -103,8 +103,9 @@ class DataSet:
 class NormalSplit:
     """Normal training images: `pixels` [n, S, S], their `groups` [n], and which images are `held_out` [n].
 
-    The autoencoder is fitted on the images that are not held out. The held-out images serve to watch and to standardise it. The
-    density is fitted on all images. A group, such as a writer, is never split. Without groups every image is its own group.
+    The autoencoder is fitted on the images that are not held out. The held-out images serve to watch and to standardise
+    it. The density is fitted on all images. A group, such as a writer, is never split. Without groups every image is its
+    own group.
     """
 
     pixels: images.Pixels

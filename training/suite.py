@@ -34,7 +34,7 @@ class Suite:
     data: str = "cifar10"
 
     def jobs(self, data_root: Path, device: Device) -> dict[str, Job]:
-        """Return the job of every model, by the model's name; RecipeError if there is no such suite or a change makes no sense."""
+        """Return the job of every model by name; RecipeError if the suite does not exist or a change makes no sense."""
         if self.name not in SUITES:
             raise RecipeError(f"suite {self.name!r}: expected one of: {', '.join(SUITES)}; choose one")
         resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]

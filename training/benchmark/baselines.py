@@ -1,4 +1,4 @@
-"""Detectors from scikit-learn and PyOD, with their own defaults unless said, to compare ours with."""
+"""Detectors from scikit-learn and PyOD to compare ours with. A docstring says where an option is not the default."""
 
 from collections.abc import Callable
 from functools import partial
@@ -36,7 +36,7 @@ def pca(fitted: Pixels, seed: int) -> Score:
 
 
 def isolation_forest(fitted: Pixels, seed: int) -> Score:
-    """Return the isolation forest's score, of 300 trees instead of 100: more is better, up to there."""
+    """Return the isolation forest's score, with 300 trees instead of 100; more trees bring no gain."""
     model = IsolationForest(n_estimators=300, random_state=seed).fit(flat(fitted))
     return lambda pixels: np.asarray(-model.score_samples(flat(pixels)), np.float64)
 
@@ -88,7 +88,7 @@ def flat(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def unit(pixels: Pixels) -> NDArray[np.float32]:
-    """Return `pixels` [N, H, W] as vectors of length 1; black ones stay zero."""
+    """Return `pixels` [N, H, W] as vectors of length 1; black images stay zero."""
     x = flat(pixels)
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6), np.float32)
 
@@ -96,7 +96,7 @@ def unit(pixels: Pixels) -> NDArray[np.float32]:
 def histograms(pixels: Pixels) -> NDArray[np.float32]:
     """Return scikit-image's HOG of `pixels` [N, H, W]: 9 orientations, cells of CELL px, the image one block, L1-sqrt.
 
-    The best of ten settings on held-out training images of four classes; our settings were chosen on the same images.
+    The setting is the best of ten on held-out training images of four classes. Our settings were chosen on the same images.
     """
     block = (pixels.shape[1] // CELL, pixels.shape[2] // CELL)
     histogram = partial(hog, pixels_per_cell=(CELL, CELL), cells_per_block=block, block_norm="L1-sqrt")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Measure methods against each other.")
 console = Console()
 
-Out = Annotated[Path, typer.Option(help="Where results go: OUT.json and OUT.md. Results already there are kept.")]
+Out = Annotated[Path, typer.Option(help="Results go to OUT.json and OUT.md. Finished results there are kept.")]
 OUT = Path("reports/detection")
 
 
@@ -30,7 +30,7 @@ def detection(
     seeds: Annotated[str, typer.Option(help="With commas between.")] = "0",
     protocol: Annotated[Literal["A", "B"], typer.Option(help="A: one class is normal; B: all but one.")] = "A",
     limit: Annotated[
-        int, typer.Option(min=0, help="At most so many images to fit and calibrate on, and to test on; 0: all.")
+        int, typer.Option(min=0, help="The most images to fit and calibrate on, and to test on; 0: all.")
     ] = 0,
     contamination: Annotated[
         float,
@@ -43,7 +43,7 @@ def detection(
     ] = "test",
     out: Out = OUT,
 ) -> None:
-    """Compare detectors: fit and calibrate them on training images, judge them on the test split."""
+    """Compare detectors: fit and calibrate each on training images, judge each on the test split."""
     from training import data_sets
     from training.benchmark import detection
 
@@ -66,7 +66,7 @@ def corruptions(
     models: Annotated[list[str], typer.Argument(help="Published detectors of data sets with a test split.")],
     data_root: DataRoot = DATA_ROOT,
     models_dir: ModelsDir = MODELS_DIR,
-    limit: Annotated[int, typer.Option(min=1, help="Corrupt so many normal test images.")] = 300,
+    limit: Annotated[int, typer.Option(min=1, help="The number of normal test images to corrupt.")] = 300,
 ) -> None:
     """Count alarms of MODELS on damaged images and on another data set; check that heat maps find the damage."""
     from service.published import artifact

@@ -1,7 +1,7 @@
 """Damaged and foreign images, in the spirit of MNIST-C (Mu and Gilmer, arXiv:1906.02337), from harmless to hopeless.
 
-A harmless change must not raise more alarms than it has to; a foreign image must be refused. All functions take uint8
-pixels [N, S, S], a severity and a random generator.
+A harmless change should raise few alarms; a foreign image must raise one. All functions take uint8 pixels [N, S, S], a
+severity and a random generator.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +19,14 @@ from service.published.detector import Detector
 Meaning = Literal["harmless", "anomalous"]
 Make = Callable[[Pixels, float, np.random.Generator], Pixels]
 GLYPH_LEVEL = 64  # brighter pixels belong to the glyph
-HARMLESS_ALARMS, FOREIGN_ALARMS = 0.15, 0.95  # fewer at 0.05 and at least so many at 0.01 are good enough
-LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefghkmnpqrtuvwxy"  # without those that look like digits
+HARMLESS_ALARMS, FOREIGN_ALARMS = 0.15, 0.95  # good enough: fewer than this at alpha 0.05; at least this at 0.01
+LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZabdefghkmnpqrtuvwxy"  # without letters that look like digits
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans-Oblique.ttf")
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """How to make images, in which severities, and what a detector should make of them."""
+    """How images are corrupted, in which severities, and how a detector should judge them."""
 
     make: Make
     severities: tuple[float, ...]
@@ -62,9 +62,9 @@ def _alarms(detector: Detector, pixels: Pixels, name: str, severity: float, mean
 
 
 def table(alarms: Sequence[Alarms]) -> str:
-    """Return Markdown: a row for each corruption, alarms at 0.05 where it is harmless and at 0.01 where it is not.
+    """Return Markdown: a row for each corruption, with alarms at 0.05 if it is harmless and at 0.01 if it is not.
 
-    Beside the mean over the models stand the worst one, and how many models are good enough.
+    Beside the mean over the models stand the worst model and the number of models that are good enough.
     """
     head = "| corruption | severity | should be | alarms at | mean | worst | model | good enough |"
     keys = dict.fromkeys((one.corruption, one.severity) for one in alarms)
@@ -151,7 +151,7 @@ def _noise(pixels: Pixels, _: float, rng: np.random.Generator) -> Pixels:
 
 
 def _erase_half_on(*sides: int) -> Make:
-    """Return what erases the half of the glyph's extent on one of `sides`: 0 upper, 1 right, 2 lower, 3 left."""
+    """Return a corruption that erases half of the glyph, on one of `sides`: 0 upper, 1 right, 2 lower, 3 left."""
     return lambda pixels, _, rng: np.stack(
         [_erase_half(image, side) for image, side in zip(pixels, rng.choice(sides, len(pixels)), strict=True)]
     )

@@ -30,23 +30,23 @@ from training.publish.finished import Target, finished
 
 DENSITIES = {
     "density": recipes.DensityRecipe(),
-    "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # a guess, as PyOD's detectors make it by default
+    "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # the default guess of PyOD's detectors
 }
 RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if recipe.family == "autoencoder")
 METHODS = (*DENSITIES, *BASELINES, *RECIPES)
 Protocol = Literal["A", "B"]
 JudgedOn = Literal["test", "train"]
-PRETENDED = 3000
+OTHER_IMAGES = 3000  # training images of other classes that a method is judged on
 CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000  # of methods that hold images out
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a method is asked for: by protocol A one class is normal, by B all but one; `limit` 0 means all images.
+    """What a method is asked for: in protocol A one class is normal, in B all but one; `limit` 0 means all images.
 
     `contamination` is the share of images of other classes among the normal training images, calibration included.
-    Judged on "train", a method sees half of the held-out normal images and PRETENDED training images of other classes:
-    that is for choosing between methods, with no look at the test split.
+    Judged on "train", a method is tested on normal training images that were set aside and on OTHER_IMAGES training images
+    of other classes. This serves to choose between methods without looking at the test split.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Task):
-    """How well a method did; rates at the conformal p-value 0.01, but for false_alarms_05."""
+    """How well a method did. Rates are at the conformal p-value 0.01, except false_alarms_05."""
 
     auroc: float
     average_precision: float
@@ -70,7 +70,7 @@ class Result(Task):
     false_alarms_05: float
     inside: bool
     seconds: float
-    images_per_second: float | None = None  # of scoring; results written before it was measured lack it
+    images_per_second: float | None = None  # of scoring; older files of results lack it
 
 
 def tasks(
@@ -120,9 +120,9 @@ def read(path: Path) -> list[Result]:
 
 
 def measure(task: Task, data_set: DataSet, root: Path) -> Result:
-    """Return how well the task's method, fitted and calibrated on training images, does on what it is judged on.
+    """Return how well the task's method does after it was fitted and calibrated on training images.
 
-    MetricError if that does not hold both normal and anomalous images.
+    MetricError if the images that it is judged on are not of both kinds, normal and anomalous.
     """
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
@@ -170,7 +170,7 @@ def _set_aside(normal: NormalSplit, most: int) -> tuple[NormalSplit, Pixels]:
 
 
 def _judged_on_test(task: Task, data_set: DataSet, labels: Sequence[int]) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Return test images to judge by, and which are anomalous."""
+    """Return test images, and which of them are anomalous."""
     order = np.random.default_rng(0).permutation(len(data_set.test.labels))[: task.limit or None]
     return data_set.test.pixels[order], ~np.isin(data_set.test.labels[order], labels)
 
@@ -178,10 +178,10 @@ def _judged_on_test(task: Task, data_set: DataSet, labels: Sequence[int]) -> tup
 def _judged_on_train(
     task: Task, data_set: DataSet, labels: Sequence[int], held_out: Pixels
 ) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Return normal images that were set aside and training images of other classes, and which are anomalous."""
+    """Return normal images that were set aside with training images of other classes, and which are anomalous."""
     others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
-    pretended = data_set.train.pixels[np.random.default_rng(0).permutation(others)[: task.limit or PRETENDED]]
-    pixels = np.concatenate([held_out, pretended])
+    chosen = data_set.train.pixels[np.random.default_rng(0).permutation(others)[: task.limit or OTHER_IMAGES]]
+    pixels = np.concatenate([held_out, chosen])
     return pixels, np.arange(len(pixels)) >= len(held_out)
 
 
@@ -261,7 +261,7 @@ def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSpl
 
 
 def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> tuple[Score, Floats]:
-    """Return the density part of our detectors, fitted on `normal` alone, without an autoencoder, and what calibrates it."""
+    """Return the score by the density of our detectors alone, without an autoencoder, and its calibration scores."""
     fitted = fit_density(normal, recipe, seed, make_fabric("auto"))
 
     def score(pixels: Pixels) -> Floats:

@@ -27,14 +27,14 @@ REFERENCE = {
 NOTES = (
     (
         "± is the standard deviation over seeds. With a single seed, it is taken over resampled images, splits or subsets. "
-        "Real training images are the gate: no generator can be expected to do better."
+        "No generator can be expected to do better than real training images."
     ),
     (
         "Only fid, is and kid come from Inception and compare with other reports. A figure of another network carries the "
         "network's name. Compare such a figure within its column only."
     ),
     (
-        "The reference's IS is off the public scale, on which a DCGAN has 6.0 to 6.6. Its FIDs of cgan and wgan-gp are one "
+        "The IS of the reference is not on the public scale, on which a DCGAN has 6.0 to 6.6. Its FIDs of cgan and wgan-gp are one "
         "and the same number. Use the reference for comparison, not as a goal."
     ),
 )
@@ -44,7 +44,7 @@ Figures = Sequence[Metric]
 
 
 def table(models: Sequence[Artifact]) -> list[list[str]]:
-    """Return the comparison of published generators as rows of cells: the head, real images, then a row per recipe."""
+    """Return the comparison of published generators as rows of cells: head, real images, then one row per recipe."""
     figures = {model.manifest.name: model.metrics() for model in models}
     every = [figure for of_model in figures.values() for figure in of_model]
     names = [name for name in dict.fromkeys(figure.name for figure in every) if not name.startswith(PER_CLASS)]
@@ -56,7 +56,7 @@ def table(models: Sequence[Artifact]) -> list[list[str]]:
 
 
 def per_class(figures: Figures) -> str:
-    """Return the class agreement of each class in one sentence; empty for a model that cannot be asked for a class."""
+    """Return the class agreement of each class in one sentence, empty for a model without classes."""
     asked = [figure for figure in figures if figure.name.startswith(PER_CLASS)]
     shares = ", ".join(f"{figure.name.removeprefix(PER_CLASS)} {figure.value:.0%}" for figure in asked)
     return f"Class agreement: {shares}." if asked else ""
@@ -90,7 +90,7 @@ def _named(figures: Figures, name: str) -> Figures:
 
 
 def _cell(figures: Figures) -> str:
-    """Return one figure with its own deviation, or the mean of several models' with the deviation over the models."""
+    """Return one figure with its own deviation, or the mean over several models with the deviation over models."""
     if not figures:
         return ""
     values = [figure.value for figure in figures]
