@@ -34,7 +34,7 @@ NOTES = (
         "network's name. Compare such a figure within its column only."
     ),
     (
-        "The IS of the reference is not on the public scale, on which a DCGAN has 6.0 to 6.6. Its FIDs of cgan and wgan-gp are one "
+        "The IS of the reference is off the public scale, on which a DCGAN has 6.0 to 6.6. Its FIDs of cgan and wgan-gp are one "
         "and the same number. Use the reference for comparison, not as a goal."
     ),
 )
