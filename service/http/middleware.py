@@ -1,7 +1,8 @@
-"""What surrounds every request: bounds on its bytes, number and time, the counting and the headers of its answer."""
+"""ASGI middleware around every request: limits on its bytes and time, metrics, HEAD and OPTIONS, security headers."""
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ from service.http import limits
 from service.http.prometheus import REQUESTS, SECONDS
 from service.http.refusals import Refusal
 
-# What must answer whatever else is going on. None of these reads a body.
+# These paths answer under any load. None of them reads a body.
 UNLIMITED = (
     "/",
     "/docs.json",
@@ -31,30 +32,43 @@ UNLIMITED = (
 )
 UNLIMITED_UNDER = ("/models/", "/web/")
 PIECE_BYTES = 2**16
-CLIENT_LEFT = 499  # in the metrics only, as nginx has it: there is nobody to answer
+CLIENT_LEFT = 499  # nginx's status, used in the metrics only: a client that left gets no answer
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 
 
-class RequestLimits:
-    """ASGI middleware that bounds the bytes of bodies, sent chunked or not, the requests worked on and their time.
-
-    It holds a body until all of it is there: only then does the request take one of the places, so that slow senders
-    occupy none. Where no place is free, it refuses before it reads the body. It drops the request of a client that left.
-    """
+class HttpMiddleware(ABC):
+    """Base of the middleware: `answer` gets every HTTP request, and `app` gets other messages, such as `lifespan`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI call."""
+        await (self.answer if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    @abstractmethod
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request, as a rule by passing it on to `app`."""
+
+
+class RequestLimits(HttpMiddleware):
+    """Limits the bytes of request bodies, the number of requests worked on at once, and the time for each.
+
+    A request takes one of MAX_REQUESTS places once its whole body has arrived, so slow senders occupy no place. If no
+    place is free, the request is refused before its body is read. Work for a client that left is cancelled.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app)
         self._requests = 0
         self._held_bytes = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-        elif {b"transfer-encoding", b"content-length"} <= dict(scope["headers"]).keys():
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it with status 400, 408, 413 or 503."""
+        if {b"transfer-encoding", b"content-length"} <= dict(scope["headers"]).keys():
             await Refusal(400, limits.TWO_LENGTHS)(scope, receive, send)
         elif scope["path"] in UNLIMITED or scope["path"].startswith(UNLIMITED_UNDER):
             await self.app(scope, receive, send)
@@ -77,9 +91,9 @@ class RequestLimits:
             self._held_bytes -= len(body)
 
     def _check(self, scope: Scope) -> None:
-        """Refuse what can be refused before the body is read."""
+        """Raise HTTPException for a request that can be refused before its body is read."""
         declared = dict(scope["headers"]).get(b"content-length", b"0")[:20]
-        if declared.isdigit() and int(declared) > limits.MAX_REQUEST_BYTES:  # a lie is found out in `_hold`
+        if declared.isdigit() and int(declared) > limits.MAX_REQUEST_BYTES:  # `_hold` catches a false length
             raise HTTPException(413, limits.TOO_LARGE)
         with self._place():
             pass
@@ -95,7 +109,7 @@ class RequestLimits:
             self._requests -= 1
 
     async def _receive(self, body: bytearray, receive: Receive) -> bool:
-        """Fill `body`; return whether the client is still there."""
+        """Fill `body`; return whether the client is still connected. HTTPException 408 if the body comes too slowly."""
         start = asyncio.get_running_loop().time()
         more = True
         while more:
@@ -121,7 +135,7 @@ class RequestLimits:
 
 
 def _check_end(scope: Scope, body: bytearray) -> None:
-    """Refuse a form that breaks off: its parser would take the parts that came for all there are."""
+    """Raise HTTPException 400 for a form without its closing boundary, whose parser would accept the parts received."""
     kind, options = parse_options_header(dict(scope["headers"]).get(b"content-type"))
     boundary = options.get(b"boundary")
     if kind == b"multipart/form-data" and boundary and body.rfind(b"--" + boundary + b"--") < 0:
@@ -129,7 +143,7 @@ def _check_end(scope: Scope, body: bytearray) -> None:
 
 
 async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive, send: Send) -> None:
-    """Let `app` answer within WORK_SECONDS, else refuse; give up without an answer once the client has left."""
+    """Let `app` answer within WORK_SECONDS, else raise HTTPException 503; send nothing to a client that has left."""
     started = has_left = False
 
     async def watch(message: Message) -> None:
@@ -153,14 +167,14 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive,
 
 
 async def _leave(receive: Receive, work: asyncio.Timeout) -> None:
-    """Return once the client has left; `work` is over then."""
+    """Return once the client has left, and let the timeout `work` expire at once."""
     while (await receive())["type"] != "http.disconnect":
         pass
     work.reschedule(asyncio.get_running_loop().time())
 
 
 def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
-    """Return an ASGI `receive` that gives `body` in pieces, and then waits for the client to leave."""
+    """Return an ASGI `receive` that yields `body` in pieces of PIECE_BYTES, then waits until the client leaves."""
     starts = iter(range(0, max(len(body), 1), PIECE_BYTES))
 
     async def receive() -> Message:
@@ -173,18 +187,15 @@ def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
     return receive
 
 
-class RequestMetrics:
-    """ASGI middleware that counts and times every request, refused ones included, under the one of `routes` it is for."""
+class RequestMetrics(HttpMiddleware):
+    """Counts and times every request under its route, one of `routes`; refused requests count as well."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
-        self.app = app
+        super().__init__(app)
         self._routes = routes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; count it once it is answered."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count it once it is answered."""
         path = next((str(getattr(route, "path", "")) for route in matching(self._routes, scope)), "unmatched")
         status = CLIENT_LEFT
         start = time.perf_counter()
@@ -201,18 +212,15 @@ class RequestMetrics:
             SECONDS.labels(path).observe(time.perf_counter() - start)
 
 
-class StandardAnswers:
-    """ASGI middleware that answers HEAD and OPTIONS for all of `routes`, and sends HEADERS with every answer."""
+class StandardAnswers(HttpMiddleware):
+    """Answers HEAD and OPTIONS for all `routes`, and adds HEADERS to every answer."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
-        self.app = app
+        super().__init__(app)
         self._routes = routes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, HEAD as GET; answer OPTIONS."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, HEAD as GET; answer OPTIONS itself."""
         is_head, allowed = scope["method"] == "HEAD", self._allowed(scope)
 
         async def finish(message: Message) -> None:
@@ -235,9 +243,9 @@ class StandardAnswers:
 
 
 def matching(routes: Sequence[BaseRoute], scope: Scope) -> Iterator[BaseRoute]:
-    """Yield those of `routes` that are for the path of a request, whatever its method."""
+    """Yield the `routes` that match the path of a request, whatever its method."""
     return (route for route in routes if route.matches(scope)[0] is not Match.NONE)
 
 
 def _methods(route: BaseRoute) -> set[str]:
-    return set(getattr(route, "methods", None) or {"GET", "HEAD"})  # a folder of files has no list of methods
+    return set(getattr(route, "methods", None) or {"GET", "HEAD"})  # the folder of static files lists no methods
