@@ -1,4 +1,4 @@
-"""From a body of JSON to the pixels that a detector takes, in time and memory bounded by the body's bytes."""
+"""JSON bodies -> pixels for a detector, in time and memory bounded by the size of the body."""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +14,9 @@ from service.http.limits import MAX_IMAGES
 from service.http.refusals import short
 from service.images import MAX_IMAGE_SIDE, Pixels
 
-# Each bounds what json.loads makes of a byte: an empty list takes 64 bytes, and an object's names are checked one by one.
-MAX_COUNTS = {"[": 1 + MAX_IMAGES * (1 + MAX_IMAGE_SIDE), "{": 64, '"': 64}
+# A byte of JSON may become a costly object: an empty list takes 64 bytes, and each name in an object is checked.
+MAX_NAMES = 64
+MAX_COUNTS = {"[": 1 + MAX_IMAGES * (1 + MAX_IMAGE_SIDE), "{": MAX_NAMES, '"': MAX_NAMES}
 KINDS = {
     int: "integers",
     float: "fractions",
@@ -30,13 +31,17 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def parse(body: bytes, form: type[Body], max_counts: Mapping[str, int] = MAX_COUNTS) -> Body:
-    """Return what a body of JSON asks for, its arrays as they were sent; RequestValidationError or ImageError."""
+    """Return the `form` in a JSON body, its arrays still nested lists.
+
+    Raises RequestValidationError for what is no JSON or has wrong fields, ImageError for more characters than
+    `max_counts` allows.
+    """
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
     for character, most in max_counts.items():
         if (found := body.count(character.encode())) > most:
             raise ImageError(
-                f"body: expected at most {most:,} times {character}, got it {found:,} times; see /docs.json for its form"
+                f"body: expected at most {most:,} characters {character}, got {found:,}; see /docs.json for the format"
             )
     try:
         return form.model_validate(_loads(body))
@@ -46,7 +51,10 @@ def parse(body: bytes, form: type[Body], max_counts: Mapping[str, int] = MAX_COU
 
 
 def pixels(nested: list[Any], size: int, *, invert: bool) -> Pixels:
-    """Return the pixels [N, size, size] of images given as nested lists [N][height][width] of integers, 0 to 255."""
+    """Return grey pixels [N, size, size] for `nested` lists [N][height][width] of integers from 0 to 255.
+
+    `invert` says that the images show dark glyphs on light. Raises ImageError for other shapes or values.
+    """
     height, width = _length(nested[0], "an image"), _length(nested[0][0], "a row")
     data = b"".join(_row(row, width) for image in nested for row in _rows(image, height))
     return images.fit(np.frombuffer(data, np.uint8).reshape(len(nested), height, width), size, invert=invert)
@@ -59,7 +67,7 @@ def _loads(body: bytes) -> Any:
         raise _no_json(error.msg, error.pos) from None
     except UnicodeDecodeError as error:
         raise _no_json("not UTF-8", error.start) from None
-    except (ValueError, RecursionError) as error:  # an integer of too many digits, lists in too many lists
+    except (ValueError, RecursionError) as error:  # too many digits in an integer, or lists nested too deep
         raise _no_json(str(error), 0) from None
 
 
@@ -71,7 +79,7 @@ def _length(value: Any, what: str) -> int:
     if type(value) is not list:
         raise ImageError(f"images: expected [N][height][width], got {short(value)} in place of {what}; reshape them")
     if not value:
-        raise ImageError(f"images: expected [N][height][width], got an empty list as {what}; leave it out")
+        raise ImageError(f"images: expected [N][height][width], got an empty list as {what}; remove it")
     return len(value)
 
 
@@ -97,6 +105,6 @@ def _row(row: Any, width: int) -> bytes:
 
 def _ragged(expected: int, found: int) -> ImageError:
     return ImageError(
-        f"images: expected lists of equal length in [N][height][width], got ragged lists, of {expected} and {found}; "
+        f"images: expected lists of equal length in [N][height][width], got ragged lists of {expected} and {found}; "
         "make the images one size"
     )

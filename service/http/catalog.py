@@ -1,4 +1,4 @@
-"""The models that are served: all verified and loaded at start-up, then found by name."""
+"""The served models: verified and loaded when the service starts, then found by name."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,23 +17,23 @@ from service.published import artifact, defaults
 from service.published.artifact import Artifact
 from service.published.detector import Detector, Scores
 from service.published.generator import Generator
-from service.published.group import Group, of
+from service.published.group import Group, groups_among
 from service.published.onnx_model import Device
 
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector, or a group of them, with the queues in front of it, and what GET /models/{name} says of it."""
+    """A detector or a group, its queues, and the answer of GET /models/{name}."""
 
     detector: Detector | Group
     details: ModelDetails
     score: Batcher[Scores]
-    compare: Batcher[Pixels]  # each image beside its reconstruction and its heat map, [N, 3, H, W]
+    compare: Batcher[Pixels]  # image, reconstruction and heat map, [N, 3, H, W]
 
 
 @dataclass(frozen=True)
 class ServedGenerator:
-    """A generator with the turnstile in front of it, and what GET /models/{name} says of it."""
+    """A generator, its queue, and the answer of GET /models/{name}."""
 
     generator: Generator
     details: ModelDetails
@@ -47,10 +47,14 @@ log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """The models called `names`, or all in `models_dir`; ArtifactError if one does not prove itself or there is none.
+    """The models `names` of the folder `models_dir`, or all its models if no name is given.
 
-    Detectors share one thread and generators another: a long sampling run delays no score, and each session is
-    called by one thread at a time, with `threads` threads of its own.
+    All detectors share one thread and all generators another, so a long sampling run delays no score. One thread at a
+    time calls a session, which itself uses `threads` threads. Raises ArtifactError if there is no model or one fails
+    its checks, UnknownModelError for a name that is not there, DeviceError for a device that is not usable.
+
+        catalog = Catalog(Path("models"), "cpu", threads=1)
+        await catalog.detector("mnist-0").score(pixels)
     """
 
     def __init__(self, models_dir: Path, device: Device, threads: int, names: Sequence[str] = ()) -> None:
@@ -71,22 +75,22 @@ class Catalog:
                 generator = Generator(each, device, threads)
                 self.generators[name] = ServedGenerator(generator, self._details(each), Turnstile(sampling))
         single = [served.detector for served in self.detectors.values() if isinstance(served.detector, Detector)]
-        for group in of(single):
+        for group in groups_among(single):
             self.detectors.setdefault(group.name, _serve(group, _group_details(group), scoring))
         used = ", ".join(sorted({detector.provider for detector in single})) or "none"
         log.info("serving %d models of %s; detectors run on %s", len(self.models), models_dir, used)
 
     def detector(self, name: str | None) -> ServedDetector:
-        """Return the detector called `name`, or the default one; UnknownModelError if there is none."""
-        return _named(self.detectors, name or self._defaults["detector"], "detector")
+        """Return the detector or group `name`, the default detector for None; UnknownModelError if there is none."""
+        return _find_served(self.detectors, name or self._defaults["detector"], "detector")
 
     def generator(self, name: str | None) -> ServedGenerator:
-        """Return the generator called `name`, or the default one; UnknownModelError if there is none."""
-        return _named(self.generators, name or self._defaults["generator"], "generator")
+        """Return the generator `name`, the default generator for None; UnknownModelError if there is none."""
+        return _find_served(self.generators, name or self._defaults["generator"], "generator")
 
     def model(self, name: str) -> ServedDetector | ServedGenerator:
-        """Return the model called `name`, of whatever kind; UnknownModelError if there is none."""
-        return _named(self.models, name, "model")
+        """Return the model `name` of either kind; UnknownModelError if there is none."""
+        return _find_served(self.models, name, "model")
 
     @property
     def models(self) -> dict[str, ServedDetector | ServedGenerator]:
@@ -125,7 +129,7 @@ def _group_details(group: Group) -> ModelDetails:
     return ModelDetails(
         name=group.name,
         kind="detector",
-        summary=f"which of {', '.join(group.class_names)}, if any, an image looks like",
+        summary=f"says which of {', '.join(group.class_names)}, if any, an image looks like",
         image_size=group.image_size,
         is_default=False,
         normal_classes=list(group.class_names),
@@ -142,8 +146,8 @@ def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPo
     return ServedDetector(detector, details, Batcher(detector.score, executor), Batcher(detector.compare, executor))
 
 
-def _named(known: Mapping[str, Served], name: str, kind: str) -> Served:
+def _find_served(known: Mapping[str, Served], name: str, kind: str) -> Served:
     if name not in known:
-        names = ", ".join(known) or "none, for none is served"
+        names = ", ".join(known) or "none is served"
         raise UnknownModelError(f"{kind} {name!r}: expected one of: {names}; see GET /models")
     return known[name]

@@ -1,20 +1,20 @@
-"""Limits on what a request may cost; routes and their documentation name these same constants."""
+"""Limits on a request. Routes, refusals and the API documentation all read them here."""
 
 from service import images
 
 MAX_REQUEST_BYTES = 16 * 2**20
 MAX_IMAGES = 256
-MAX_PIXELS = images.MAX_COST  # of all images of one request, times their scans: as many as one image may have
+MAX_PIXELS = images.MAX_COST  # pixels times scans over all images of a request; a single image may use up all
 MAX_NAME_CHARACTERS = 100
 MAX_SAMPLES = 256
 MAX_WALK_STEPS = 64
 
-# One worker process works on so many requests at once, and holds so many bytes of bodies, those under way included.
+# Limits of one worker process: requests worked on at once, and bytes of all bodies, those still arriving included.
 MAX_REQUESTS = 256
 MAX_HELD_BYTES = 16 * MAX_REQUEST_BYTES
 
-# A body has BODY_SECONDS to arrive, and must come at MIN_BYTES_PER_SECOND once GRACE_SECONDS are over. The work, from
-# when the body is there until the answer, has WORK_SECONDS.
+# A body must arrive within BODY_SECONDS, and after GRACE_SECONDS at MIN_BYTES_PER_SECOND on average. The work starts when
+# the body is complete, and must be answered within WORK_SECONDS.
 BODY_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 MIN_BYTES_PER_SECOND = 1024
@@ -29,10 +29,10 @@ LOOK_SECONDS = 1.0  # between two looks at a connection
 TOO_LARGE = f"body: expected at most {MAX_REQUEST_BYTES:,} bytes, got more; send fewer or smaller images"
 OVERLOADED = f"service: expected at most {MAX_REQUESTS} requests at once, got one more; come back in a second"
 TOO_MUCH_HELD = f"service: expected at most {MAX_HELD_BYTES:,} bytes of all bodies, got more; come back in a second"
-TOO_SLOW = f"request: expected to be answered within {WORK_SECONDS:g} seconds; send less or come back later"
+TOO_SLOW = f"request: no answer within {WORK_SECONDS:g} seconds; send fewer images or come back later"
 SENT_TOO_SLOWLY = (
-    f"body: expected within {BODY_SECONDS:g} seconds, and {MIN_BYTES_PER_SECOND:,} bytes a second, "
-    "got it more slowly; send less, or over a faster connection"
+    f"body: expected within {BODY_SECONDS:g} seconds and at {MIN_BYTES_PER_SECOND:,} bytes a second or more, "
+    "got it more slowly; send fewer bytes or use a faster connection"
 )
 TWO_LENGTHS = "headers: expected Content-Length or Transfer-Encoding, got both; leave one out"
 BREAKS_OFF = "body: expected a form that ends with its boundary, got one that breaks off; send it again"

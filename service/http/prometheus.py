@@ -1,6 +1,6 @@
-"""What Prometheus reads at /metrics: requests by route and status, their latency, and what the models did.
+"""The metrics at /metrics for Prometheus: requests by route and status, latency, and images by model.
 
-Labels are routes and model names, never paths or values that a client chose, so their number stays bounded.
+Labels are routes and model names, never text that a client chose, so the number of series stays bounded.
 """
 
 import atexit
@@ -15,10 +15,10 @@ FOLDER = "ODDGLYPH_METRICS_DIR"
 
 
 def _use_own_folder() -> None:
-    """Keep the counts of all worker processes in a folder of this service's own.
+    """Keep the counts of all worker processes in a folder that only this service uses.
 
-    BentoML names one folder for all services of a user, which each of them empties when it starts. The first process of
-    a service makes a folder; its workers inherit the name.
+    BentoML gives all services of a user one folder, and each service empties the folder when it starts. Here the first
+    process of a service makes a folder, and its workers inherit the name.
     """
     if FOLDER in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[FOLDER]
@@ -39,7 +39,7 @@ GENERATED = Counter("oddglyph_images_generated", "Images generated.", ["model"])
 
 
 def exposition() -> bytes:
-    """Return all metrics in Prometheus' text format, summed over the worker processes where there are several."""
+    """Return all metrics in Prometheus' text format, summed over the worker processes."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest()
     registry = CollectorRegistry()

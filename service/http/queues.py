@@ -1,4 +1,4 @@
-"""Many small requests joined into bounded batches, behind a bounded queue that refuses at once when it is full."""
+"""Bounded queues in front of the models: requests are joined into batches, and a full queue refuses at once."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ MAX_QUEUE_CALLS = 16
 
 
 class Rows(Protocol):
-    """What a batch returns: one row per image, sliced along the first axis."""
+    """The result of a batch: one row per image, sliced along the first axis."""
 
     def __getitem__(self, rows: slice, /) -> Self: ...
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[R]):
-    """Runs one function over the pixels of concurrent requests, one bounded batch at a time, in order of arrival.
+    """Runs one function over the pixels of concurrent requests: one bounded batch at a time, in order of arrival.
 
-    Nobody waits for a batch to fill: a lone request runs at once, and those that come while it runs form the next
-    batch. `run` maps pixels [N, H, W] to N rows and is called in `executor`, so that the event loop stays free.
+    No request waits for a batch to fill. A lone request runs at once, and requests that arrive meanwhile form the next
+    batch. `run` maps pixels [N, H, W] to N rows. It is called in `executor`, so the event loop stays free.
 
         score = Batcher(detector.score, ThreadPoolExecutor(1))
-        with score.room(3):  # OverloadedError at once if three more images are too many
-            rows = await score(await decode())  # [3, H, W], joined with what others have sent
+        with score.room(3):  # OverloadedError at once if the queue has no room for three images
+            rows = await score(await decode())  # [3, H, W], joined with the images of other requests
     """
 
     def __init__(self, run: Callable[[Pixels], R], executor: Executor, max_images: int = MAX_QUEUE_IMAGES) -> None:
@@ -49,7 +49,7 @@ class Batcher(Generic[R]):
 
     @contextmanager
     def room(self, count: int) -> Iterator[None]:
-        """Hold room for `count` images from before they are decoded; OverloadedError at once if the queue is too full."""
+        """Hold room for `count` images, so that a refusal comes before they are decoded; OverloadedError if none is left."""
         if self._inside + count > self._max_images:
             raise OverloadedError(
                 f"queue: expected at most {self._max_images} images at once, got {count} beside {self._inside}; "
@@ -62,7 +62,7 @@ class Batcher(Generic[R]):
             self._inside -= count
 
     async def __call__(self, pixels: Pixels) -> R:
-        """Return the rows of `pixels` [N, H, W], for which the caller holds room."""
+        """Return the N rows for `pixels` [N, H, W]. The caller holds room for them."""
         loop = asyncio.get_running_loop()
         rows: asyncio.Future[R] = loop.create_future()
         self._waiting.append((pixels, rows))
@@ -76,7 +76,7 @@ class Batcher(Generic[R]):
             try:
                 pixels = np.concatenate([part for part, _ in batch])
                 rows = await loop.run_in_executor(self._executor, self._run, pixels)
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
+            except Exception as error:  # noqa: BLE001 - every error goes to the requests that wait
                 _give_up(batch, error)
             else:
                 _hand_out(batch, rows)
@@ -86,14 +86,14 @@ class Batcher(Generic[R]):
         count = 0
         while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MAX_BATCH):
             pixels, rows = self._waiting.popleft()
-            if not rows.done():  # a client that went away has cancelled its future
+            if not rows.done():  # cancelled if its client has left
                 batch.append((pixels, rows))
                 count += len(pixels)
         return batch
 
 
 class Turnstile:
-    """Lets calls into `executor` one after the other; OverloadedError at once when `max_calls` are inside or wait.
+    """Lets calls into `executor` one after the other; OverloadedError at once if `max_calls` already run or wait.
 
     turnstile = Turnstile(ThreadPoolExecutor(1))
     pixels = await turnstile(generator.sample, "cat", 16, 7)
@@ -105,7 +105,7 @@ class Turnstile:
         self._calls = 0
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what `function` returns for these arguments."""
+        """Return the result of `function` for these arguments."""
         if self._calls >= self._max_calls:
             raise OverloadedError(
                 f"queue: expected at most {self._max_calls} waiting requests, got one more; come back in a second"

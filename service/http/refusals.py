@@ -1,4 +1,4 @@
-"""How every failure becomes an answer: one sentence as `{"detail": "..."}` with its status, never a traceback."""
+"""Every failure becomes an answer with a status and one sentence, `{"detail": "..."}`, and never a traceback."""
 
 import json
 from typing import Any
@@ -16,20 +16,20 @@ SHOWN_CHARACTERS = 40
 
 
 class Refusal(Response):
-    """The answer for a request that is not served: `{"detail": sentence}`; `{"error": sentence}` at /v2, as the Open Inference Protocol has it.
+    """The answer to a refused request: `{"detail": sentence}`, or `{"error": sentence}` below /v2.
 
-    429 and 503 say when to come back.
+    The Open Inference Protocol asks for `error`. With status 503, Retry-After says when to come back.
     """
 
     media_type = "application/json"
 
     def __init__(self, status: int, detail: str) -> None:
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in {429, 503} else None
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
         super().__init__(None, status, headers)
         self.detail = detail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the sentence under the name that fits the path of the request."""
+        """Send the sentence under the name that fits the path."""
         name = "error" if scope["path"].startswith("/v2/") else "detail"
         self.body = json.dumps({name: self.detail}, ensure_ascii=False).encode()
         self.headers["Content-Length"] = str(len(self.body))
@@ -37,7 +37,7 @@ class Refusal(Response):
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make `app` answer every error, expected or not, by a refusal."""
+    """Make `app` answer every error, also an unexpected one, with a refusal."""
     app.add_exception_handler(OddglyphError, _from_oddglyph)
     app.add_exception_handler(RequestValidationError, _from_validation)
     app.add_exception_handler(HTTPException, _from_http)
@@ -59,9 +59,9 @@ async def _from_http(request: Request, error: Exception) -> Refusal:
     assert isinstance(error, HTTPException)
     path = request.url.path[:SHOWN_CHARACTERS]
     detail = {
-        400: f"body: expected what its content type says, got something else ({error.detail}); see /docs.json",
-        404: f"path {path!r}: expected one that /docs.json lists, got another; see there",
-        405: f"method {request.method[:SHOWN_CHARACTERS]}: expected another for {path}; see /docs.json",
+        400: f"body: not of the type that Content-Type names ({error.detail}); see /docs.json",
+        404: f"path {path!r}: no such path; /docs.json lists all paths",
+        405: f"method {request.method[:SHOWN_CHARACTERS]}: not allowed for {path}; see /docs.json",
     }.get(error.status_code, str(error.detail))
     answer = Refusal(error.status_code, detail)
     answer.headers.update(error.headers or {})
@@ -69,7 +69,7 @@ async def _from_http(request: Request, error: Exception) -> Refusal:
 
 
 async def _from_unexpected(_request: Request, _error: Exception) -> Refusal:
-    return Refusal(500, "service: expected to answer, failed for a reason that its log tells; report it with that log")
+    return Refusal(500, "service: internal error; see the server's log")
 
 
 def _sentence(error: Any) -> str:
@@ -77,7 +77,7 @@ def _sentence(error: Any) -> str:
     if error["type"] == "missing":
         return f"{where}: expected a value, got none; see /docs.json"
     if error["type"] == "extra_forbidden":
-        return f"{where}: expected only the fields that /docs.json lists, got this one too; leave it out"
+        return f"{where}: no such field; /docs.json lists all fields"
     if error["type"] == "json_invalid":
         return f"body: expected JSON, got something else ({error['ctx']['error']} at {where}); see /docs.json"
     if "UploadFile" in error["msg"]:
@@ -88,6 +88,6 @@ def _sentence(error: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """Return how Python writes `value`, cut where it is too long for a sentence."""
+    """Return Python's notation of `value`, cut after SHOWN_CHARACTERS characters."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

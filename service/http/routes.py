@@ -1,7 +1,7 @@
 """The public HTTP routes: validate, call, answer.
 
-Images are decoded and PNGs encoded in threads, before and after the queue, so a bad image is an error in its own row only
-and a slow one delays nobody's batch.
+Threads decode images before the queue and encode PNGs after it. A bad image is an error in its own row only, and a slow
+image delays no batch.
 """
 
 import asyncio
@@ -23,25 +23,27 @@ from service import images
 from service.http import arrays, inference, prometheus, schemas, uploads
 from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.middleware import RequestLimits, RequestMetrics, StandardAnswers
-from service.http.refusals import install_handlers
+from service.http.refusals import SHOWN_CHARACTERS, install_handlers
 from service.http.uploads import Upload
 from service.images import Pixels
 from service.published.detector import Row, Scores
 
 WEB = Path(__file__).parents[1] / "web"
-DESCRIPTION = """Tells whether a small image looks like what a model was taught is normal, how sure it is and where it
-differs; and generates images. Health: GET /livez and /readyz. Every refusal is `{"detail": "one sentence"}`."""
+DESCRIPTION = """Oddglyph compares a small image with the normal images of a model. It answers with a score, a p-value and
+a heat map. It also generates images. Health: GET /livez and /readyz. Every refusal is `{"detail": "one sentence"}`."""
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
 }
-ARRAY_SCHEMA = schemas.ScoreArrayBody.model_json_schema()  # the route reads the body itself, off the event loop
+ARRAY_SCHEMA = (
+    schemas.ScoreArrayBody.model_json_schema()
+)  # for the documentation: the route parses the body itself, in a thread
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 
 router = APIRouter(responses=REFUSALS)
 
 
 def build_app() -> FastAPI:
-    """Return the application; it serves once `app.state.catalog` is set to a Catalog."""
+    """Return the application, which serves once `app.state.catalog` is a Catalog."""
     app = FastAPI(
         title="oddglyph", version="1", description=DESCRIPTION, openapi_url="/docs.json", docs_url=None, redoc_url=None
     )
@@ -53,14 +55,14 @@ def build_app() -> FastAPI:
 
 
 def surrounded(app: FastAPI) -> ASGIApp:
-    """Return `app` behind what surrounds every request: its limits, metrics and headers."""
+    """Return `app` behind the middleware: limits, metrics and headers."""
     routes = [route for route in (*router.routes, *inference.router.routes, *app.routes) if hasattr(route, "path")]
     return RequestMetrics(StandardAnswers(RequestLimits(app), routes), routes)
 
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    """Return the page for people."""
+    """Return the page on which people draw or drop images."""
     return FileResponse(WEB / "index.html")
 
 
@@ -72,13 +74,13 @@ def metrics() -> Response:
 
 @router.get("/models")
 def list_models(catalog: Models) -> schemas.ModelList:
-    """Return what is served."""
+    """Return all served models."""
     return schemas.ModelList(models=[served.details for served in catalog.models.values()])
 
 
 @router.get("/models/{name}")
 def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
-    """Return one model, with its measured quality and its provenance."""
+    """Return one model with its metrics and provenance."""
     return catalog.model(name).details
 
 
@@ -88,7 +90,7 @@ async def score(
     query: Annotated[schemas.ScoreOptions, Query()],
     form: Annotated[schemas.ScoreForm, Form()],
 ) -> schemas.ScoreAnswer:
-    """Return scores of uploaded images; options as form fields or in the query."""
+    """Return scores of uploaded images. Options are form fields or query parameters."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
     with served.score.room(len(ids)):
@@ -119,7 +121,7 @@ async def score_array(request: Request, catalog: Models) -> schemas.ScoreAnswer:
 
 @dataclass(frozen=True)
 class _Compared:
-    """Uploaded images and what a detector makes of those that could be read, all [M, size, size]."""
+    """Uploaded images; of the M readable ones, reconstruction and heat map uint8 [M, size, size]."""
 
     model: str
     upload: Upload
@@ -151,7 +153,7 @@ Compared = Annotated[_Compared, Depends(_compare)]
     responses=PNG,
 )
 async def reconstruct(request: Request, compared: Compared) -> Response | schemas.PictureAnswer:
-    """Return what the model makes of uploaded images: a PNG for one, JSON for many or where Accept asks for it."""
+    """Return reconstructions of uploaded images: a PNG for one image, JSON for many or if Accept asks for JSON."""
     upload, pngs = compared.upload, await _pngs(compared.reconstruction)
     if _wants_png(request, len(upload.ids)):
         return _png(pngs[0])
@@ -169,7 +171,7 @@ async def reconstruct(request: Request, compared: Compared) -> Response | schema
     responses=PNG,
 )
 async def explain(request: Request, compared: Compared) -> Response | schemas.ExplainAnswer:
-    """Return heat maps of where uploaded images are odd; as for /reconstruct."""
+    """Return heat maps that show where uploaded images are odd, as PNG or JSON like /reconstruct."""
     upload, heat = compared.upload, await _pngs(images.colour_heat(compared.heat / 255))
     if _wants_png(request, len(upload.ids)):
         return _png(heat[0])
@@ -184,21 +186,21 @@ async def explain(request: Request, compared: Compared) -> Response | schemas.Ex
 
 @router.get("/sample", response_model=schemas.SampleAnswer, responses=PNG)
 async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]) -> Response | schemas.SampleAnswer:
-    """Return generated images: one PNG, a nearly square grid, or JSON."""
+    """Return generated images: one PNG with a nearly square grid, or JSON."""
     served = catalog.generator(query.model)
     pixels = await served.turnstile(served.generator.sample, query.class_name, query.n, query.seed)
     classes = [served.generator.class_of(query.class_name, k) for k in range(query.n)]
-    return await _generated(served, query.format, pixels, classes, columns=math.ceil(math.sqrt(query.n)))
+    return await _sample_answer(served, query.format, pixels, classes, columns=math.ceil(math.sqrt(query.n)))
 
 
 @router.get("/sample/walk", response_model=schemas.SampleAnswer, responses=PNG)
 async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) -> Response | schemas.SampleAnswer:
-    """Return a row of generated images on the way from one seed to another: one PNG, or JSON."""
+    """Return a row of generated images that lead from one seed to another: one PNG, or JSON."""
     served = catalog.generator(query.model)
     seeds = (query.start, query.end)
     pixels = await served.turnstile(served.generator.walk, query.class_name, seeds, query.steps)
     classes = [served.generator.class_of(query.class_name, 0)] * query.steps
-    return await _generated(served, query.format, pixels, classes, columns=query.steps)
+    return await _sample_answer(served, query.format, pixels, classes, columns=query.steps)
 
 
 def _rows(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> list[Row]:
@@ -208,7 +210,7 @@ def _rows(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) 
     return scores.rows(ids, alpha)
 
 
-async def _generated(
+async def _sample_answer(
     served: ServedGenerator, format_: str, pixels: Pixels, classes: list[str | None], columns: int
 ) -> Response | schemas.SampleAnswer:
     prometheus.GENERATED.labels(served.details.name).inc(len(pixels))
@@ -224,7 +226,9 @@ async def _generated(
 def _wants_png(request: Request, count: int) -> bool:
     accept = request.headers.get("accept", "*/*")
     if count > 1 and accept.startswith("image/"):
-        raise HTTPException(406, f"accept: expected application/json for {count} images, got {accept[:80]}; send one")
+        raise HTTPException(
+            406, f"accept: expected application/json for {count} images, got {accept[:SHOWN_CHARACTERS]}; send one"
+        )
     return count == 1 and not accept.startswith("application/json")
 
 

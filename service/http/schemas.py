@@ -1,4 +1,4 @@
-"""The bodies of requests and answers over HTTP, as /docs.json documents them."""
+"""The bodies of requests and answers over HTTP. /docs.json is made from them."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,18 +22,18 @@ Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
 class _Known(BaseModel):
-    """Refuses fields it does not know, so that a misspelt option is an error rather than ignored."""
+    """Refuses unknown fields, so that a misspelt option is an error and not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ImageOptions(_Known):
-    """How images are read, and by which detector."""
+    """Which detector takes the images, and how they are read."""
 
     model: Name | None = Field(
-        None, description="Name of a detector or a group; see GET /models. Absent: the default one."
+        None, description="Name of a detector or a group; see GET /models. If absent, the default detector."
     )
-    invert: bool = Field(False, description="The images show dark glyphs on a light ground, as paper does.")
+    invert: bool = Field(False, description="Say true if the images show dark glyphs on a light ground, as on paper.")
 
 
 class ScoreOptions(ImageOptions):
@@ -43,7 +43,7 @@ class ScoreOptions(ImageOptions):
         DEFAULT_ALPHA,
         gt=0,
         lt=1,
-        description="Largest share of normal images that may be called anomalies: p_value <= alpha is an anomaly.",
+        description="The false-positive rate allowed on normal images: an image is an anomaly if p_value <= alpha.",
     )
 
 
@@ -51,7 +51,8 @@ Uploads = Annotated[
     list[UploadFile],
     Field(
         description=f"1 to {MAX_IMAGES} files, {', '.join(FORMATS)}, each at most {MAX_IMAGE_BYTES:,} bytes and "
-        f"{MAX_IMAGE_SIDE} pixels a side; all together at most {MAX_REQUEST_BYTES:,} bytes and {MAX_PIXELS:,} pixels, times the scans of a JPEG."
+        f"{MAX_IMAGE_SIDE} pixels a side. All together have at most {MAX_REQUEST_BYTES:,} bytes and {MAX_PIXELS:,} pixels; "
+        "a progressive JPEG counts once per scan."
     ),
 ]
 
@@ -90,14 +91,14 @@ class ScoreAnswer(BaseModel):
 
 
 class Picture(BaseModel):
-    """One PNG file, base64."""
+    """One PNG file in base64."""
 
     id: str
     png: str
 
 
 class Reconstruction(BaseModel):
-    """One PNG file, base64, or else `error`: why the image could not be read."""
+    """One PNG file in base64; or `error`, the reason why the image could not be read."""
 
     id: str
     png: str | None = None
@@ -105,7 +106,7 @@ class Reconstruction(BaseModel):
 
 
 class Explanation(Reconstruction):
-    """The heat map as `png`, beside the image as the model sees it, and its reconstruction; or else `error`."""
+    """The heat map as `png`, the image as the model sees it as `input`, and its reconstruction; or `error`."""
 
     input: str | None = None
     reconstruction: str | None = None
@@ -126,23 +127,29 @@ class ExplainAnswer(BaseModel):
 
 
 class _Generation(_Known):
-    model: Name | None = Field(None, description="Name of a generator; see GET /models. Absent: the default one.")
-    class_name: Name | None = Field(None, alias="class", description="Name or index of a class. Absent: mixed.")
-    format: Literal["png", "json"] = Field("png", description="One PNG of all images, or JSON with a PNG for each.")
+    model: Name | None = Field(
+        None, description="Name of a generator; see GET /models. If absent, the default generator."
+    )
+    class_name: Name | None = Field(
+        None, alias="class", description="Name or index of a class. If absent, all classes in turn."
+    )
+    format: Literal["png", "json"] = Field(
+        "png", description="One PNG with all images, or JSON with one PNG per image."
+    )
 
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class SampleQuery(_Generation):
-    """What to generate. Image k depends on (seed, k) only, whatever n."""
+    """What to generate. Image k depends on the seed and k only, never on n."""
 
     n: int = Field(16, ge=1, le=MAX_SAMPLES, description="Number of images.")
     seed: Seed = Field(0, description="The same seed gives the same bytes.")
 
 
 class WalkQuery(_Generation):
-    """The way from the first image of one seed to that of another."""
+    """The way from the first image of one seed to the first image of another."""
 
     start: Seed = Field(0, description="Seed of the first image.")
     end: Seed = Field(1, description="Seed of the last image.")
@@ -152,32 +159,32 @@ class WalkQuery(_Generation):
 class Sample(Picture):
     """One generated image; `id` is its place k."""
 
-    class_name: str | None = Field(serialization_alias="class", description="None: the model is not conditional.")
+    class_name: str | None = Field(serialization_alias="class", description="Null if the model is not conditional.")
 
 
 class SampleAnswer(BaseModel):
-    """Generated images in order."""
+    """Generated images, in order."""
 
     model: str
     results: list[Sample]
 
 
 class ModelSummary(BaseModel):
-    """A served model in one line."""
+    """A served model."""
 
     name: str
     kind: Literal["detector", "generator"]
     summary: str
     image_size: int
     is_default: bool
-    normal_classes: list[str] = Field(description="Detectors: what the model was taught is normal.")
-    members: list[str] = Field(description="Groups: the detectors that are asked; see `closest` of a score.")
-    class_names: list[str] = Field(description="Generators: the classes that can be asked for.")
-    calibration_size: int | None = Field(description="Detectors: number of held-out normal images behind p_value.")
+    normal_classes: list[str] = Field(description="Detectors: the classes that the model takes for normal.")
+    members: list[str] = Field(description="Groups: the names of their detectors.")
+    class_names: list[str] = Field(description="Generators: the classes to choose from.")
+    calibration_size: int | None = Field(description="Detectors: the number of normal images behind p_value.")
 
 
 class ModelDetails(ModelSummary):
-    """A served model with its measured quality and where its weights come from; of a group, its members tell that."""
+    """A served model with metrics and provenance. For a group, see its members."""
 
     metrics: list[Metric]
     recipe: dict[str, Any] | None
@@ -191,6 +198,6 @@ class ModelList(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why a request is not served: one sentence."""
+    """Why a request is refused, in one sentence."""
 
     detail: str

@@ -1,4 +1,4 @@
-"""From the body of a request to the pixels that a detector takes."""
+"""Uploaded files -> pixels for a detector."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from service.http.limits import MAX_IMAGES, MAX_PIXELS
 from service.http.refusals import SHOWN_CHARACTERS
 from service.images import Pixels
 
-# One pool for all requests: a request has one image in it at a time, so one that is given up leaves nothing behind.
+# One pool for all requests. Each request has at most one image in the pool, so a cancelled request leaves none behind.
 DECODERS = ThreadPoolExecutor(images.DECODE_THREADS, "decode")
 
 T = TypeVar("T")
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Upload:
-    """The images of a request: `pixels` [M, size, size] of those that could be read, why the others could not.
+    """The N images of a request: grey `pixels` [M, size, size] of the M readable ones, and the errors of the others.
 
-    `ids` [N] and `errors` [N] are in the order sent; an error is None for each of the M images that were read.
+    `ids` [N] and `errors` [N] are in the order sent. The error of a readable image is None.
     """
 
     ids: list[str]
@@ -36,28 +36,31 @@ class Upload:
 
     @property
     def ids_read(self) -> list[str]:
-        """The ids [M] of the images that were read."""
+        """The ids [M] of the readable images."""
         return [name for name, error in zip(self.ids, self.errors, strict=True) if error is None]
 
     def in_order(self, read: Iterable[T], refused: Callable[[str, str], T]) -> list[T]:
-        """Return N rows in the order sent: those `read` [M], and `refused(id, sentence)` for the other images."""
+        """Return N rows in the order sent: the M rows `read`, and `refused(id, sentence)` for the other images."""
         rows = iter(read)
         pairs = zip(self.ids, self.errors, strict=True)
         return [next(rows) if error is None else refused(name, str(error)) for name, error in pairs]
 
 
 async def multipart_only(request: Request) -> None:
-    """Refuse a body that is not multipart/form-data."""
+    """Raise HTTPException 415 for a body that is not multipart/form-data."""
     _expect_type(request, "multipart/form-data", "curl -F images=@digit.png")
 
 
 async def json_only(request: Request) -> None:
-    """Refuse a body that is not JSON."""
+    """Raise HTTPException 415 for a body that is not JSON."""
     _expect_type(request, "application/json", "curl --json @images.json")
 
 
 def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
-    """Return the names of files, or the positions of what has no name; an error for none or too many of them."""
+    """Return the file names [N] of the images, or their positions if they have no names.
+
+    Raises ImageError for no image, TooLargeError for more than MAX_IMAGES.
+    """
     if not sent:
         raise ImageError("images: expected at least one, got none; send some")
     if len(sent) > MAX_IMAGES:
@@ -66,10 +69,11 @@ def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
 
 
 async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
-    """Return the images of `files`, [size, size] each; the first one's error, with its name, if none can be read.
+    """Return the images in `files` as grey pixels of side `size`.
 
-    Raises TooLargeError, before any is decoded, if together they have more than MAX_PIXELS. One is decoded after the
-    other, so that what a request still had to decode is dropped when it is cancelled.
+    Raises TooLargeError before any image is decoded if together they have more than MAX_PIXELS. Raises the error of the
+    first image, with its name, if no image can be read. Images are decoded one by one, so a cancelled request stops
+    after the current image.
     """
     ids, contents = ids_of(files), [await file.read() for file in files]
     _check_pixels(await in_pool(lambda: [_or_error(images.cost, data) for data in contents]))
@@ -82,7 +86,7 @@ async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
 
 
 async def in_pool(function: Callable[[], T]) -> T:
-    """Return what `function` returns, called in the pool that decodes."""
+    """Return the result of `function`, called in the pool of decoding threads."""
     return await asyncio.get_running_loop().run_in_executor(DECODERS, function)
 
 
@@ -105,4 +109,6 @@ def _check_pixels(costs: list[int | ImageError]) -> None:
 def _expect_type(request: Request, expected: str, example: str) -> None:
     found = request.headers.get("content-type", "none")
     if found.partition(";")[0].strip().lower() != expected:
-        raise HTTPException(415, f"content type: expected {expected}, got {found[:80]}; for example: {example}")
+        raise HTTPException(
+            415, f"content type: expected {expected}, got {found[:SHOWN_CHARACTERS]}; for example: {example}"
+        )

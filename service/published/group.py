@@ -82,8 +82,8 @@ def members(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
     return {name: list(group.values()) for name, group in sorted(groups.items()) if len(group) > 1}
 
 
-def of(detectors: Sequence[Detector]) -> list[Group]:
-    """Return all groups of `detectors`."""
+def groups_among(detectors: Sequence[Detector]) -> list[Group]:
+    """Return every group that `detectors` form, as `members` says, in order of name."""
     by_name = {detector.name: detector for detector in detectors}
     groups = members(detector.manifest for detector in detectors)
     return [Group(name, [by_name[member] for member in names]) for name, names in groups.items()]

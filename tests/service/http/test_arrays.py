@@ -58,7 +58,7 @@ def test_a_costly_array_leaves_the_service_answering(client):
             assert client.post("/score/array", json={"images": [[[0]]]}, timeout=2).status_code == 200
         for answer in costly:
             assert answer.result().status_code == 422
-            assert answer.result().json()["detail"].startswith("body: expected at most 64 times")
+            assert answer.result().json()["detail"].startswith("body: expected at most 64 characters")
 
 
 def test_the_pixels_are_those_that_were_sent():

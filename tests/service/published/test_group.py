@@ -16,7 +16,7 @@ def detectors(linear_models) -> list[Detector]:
 
 @pytest.fixture(scope="module")
 def both(detectors) -> Group:
-    return group.of(detectors)[0]
+    return group.groups_among(detectors)[0]
 
 
 def test_the_closest_class_has_the_highest_p_value_and_gives_the_figures(both, detectors, digits):
