@@ -1,1 +1,1 @@
-"""The pipeline of `oddglyph score`: sources of images, their scores, and where the rows go."""
+"""The pipeline of `oddglyph score`: sources of images -> scores -> files of rows."""

@@ -1,7 +1,7 @@
-"""Arrays of images in files, IDX, .npy and .npz, read one image at a time, so that their size does not matter.
+"""Arrays of images in IDX, .npy and .npz files, read one image at a time, so that a file may be larger than memory.
 
-Each reader yields (id, pixels) with pixels uint8 [H, W] or [H, W, 3]; an id is `file[17]` or `file.npz/key[17]`. They
-raise SourceError for an array that holds something else, and let the errors of damaged files pass.
+Each reader yields (id, pixels) with pixels uint8 [H, W] or [H, W, 3]. An id is `file[17]` or `file.npz/key[17]`. Readers
+raise SourceError for an array of anything but images. The errors of damaged files pass through them.
 """
 
 import gzip
@@ -20,26 +20,28 @@ from service.errors import SourceError
 from service.images import MAX_IMAGE_SIDE, Pixels
 
 IDX_UINT8 = 8
-MAX_HEADER_BYTES = 10_000  # as NumPy
+MAX_HEADER_BYTES = 10_000  # NumPy's limit
 
 Images = Iterator[tuple[str, Pixels]]
 
 
 class Readable(Protocol):
-    """An open binary file, perhaps one that is decompressed on the way."""
+    """An open binary file, possibly decompressed while it is read."""
 
     def read(self, count: int = ..., /) -> bytes:
-        """Return the next `count` bytes, fewer only at the end."""
+        """Return the next `count` bytes, or fewer at the end of the file."""
         ...
 
 
 def read_idx(path: Path) -> Images:
-    """Yield the images of an IDX file (http://yann.lecun.com/exdb/mnist), gzipped if its name ends in .gz."""
+    """Yield the images of an IDX file (http://yann.lecun.com/exdb/mnist), which is gzipped if its name ends in .gz."""
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         magic = _read_exactly(file, 4)
         zeros, kind, dimensions = struct.unpack(">HBB", magic)
         if zeros:
-            raise SourceError(f"{path}: expected an IDX file, which begins 00 00 08 03, got {magic.hex(' ')}; check it")
+            raise SourceError(
+                f"{path}: expected an IDX file, which begins with 00 00 08 03, got {magic.hex(' ')}; check the file"
+            )
         shape = struct.unpack(f">{dimensions}I", _read_exactly(file, 4 * dimensions))
         yield from _rows(file, path.as_posix(), "uint8" if kind == IDX_UINT8 else f"IDX type {kind:#x}", shape)
 
@@ -51,7 +53,7 @@ def read_npy(path: Path) -> Images:
 
 
 def read_npz(path: Path, key: str | None) -> Images:
-    """Yield the images of the array `key` in an .npz file; for None, of the only array of three or four dimensions."""
+    """Yield the images of the array `key` in an .npz file; None takes the only array of three or four dimensions."""
     with zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         fitting = [name for name in keys if name == key or (key is None and _may_hold_images(archive, name))]
@@ -70,12 +72,12 @@ def _header(file: Readable) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     is_first = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
     length = _read_exactly(file, 2 if is_first else 4)
-    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:  # which NumPy would read before it looks at the size
+    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:  # NumPy reads the header before it checks the length
         raise ValueError("a header that is too long")
     header = io.BytesIO(length + _read_exactly(file, int.from_bytes(length, "little")))
     try:
         return read(header)
-    except (SyntaxError, tokenize.TokenError):  # the header is parsed as Python
+    except (SyntaxError, tokenize.TokenError):  # NumPy parses the header as Python
         raise ValueError("a damaged header") from None
 
 
@@ -97,7 +99,7 @@ def _rows(file: Readable, name: str, dtype: str, shape: tuple[int, ...]) -> Imag
         data = _read_exactly(file, math.prod(shape[1:]))
         yield f"{name}[{index}]", np.frombuffer(data, np.uint8).reshape(shape[1:])
     if file.read(1):
-        raise SourceError(f"{name}: expected to end after {shape[0]:,} images, as it states, got more; check it")
+        raise SourceError(f"{name}: expected {shape[0]:,} images, as the header says, got more data; check the file")
 
 
 def _read_exactly(file: Readable, count: int) -> bytes:

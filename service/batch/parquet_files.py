@@ -1,4 +1,4 @@
-"""What a Parquet file says of itself before it is read: which column holds images, and whether its pages are bearable."""
+"""Checks of a Parquet file's metadata before it is read: which column holds images, and how large its pages are."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ from pyarrow import parquet
 from service.errors import SourceError
 
 MAX_PAGE_BYTES = 512 * 2**20
-PAGE_ROWS = 1024  # writers look at a page's size once in so many rows
+PAGE_ROWS = 1024  # writers check the size of a page once in this many rows
 
 
 def check_pages(path: Path, file: parquet.ParquetFile, column: str) -> None:
-    """Raise SourceError if a page, the least that can be read, is probably too large for the memory.
+    """Raise SourceError if a page of `column` probably has more than MAX_PAGE_BYTES. A reader must hold a whole page.
 
-    Sizes are those that the file states: pages themselves cannot be looked at before they are read.
+    The sizes come from the file's metadata, since the pages themselves cannot be seen before they are read.
     """
     groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
     for group in groups:
@@ -25,12 +25,12 @@ def check_pages(path: Path, file: parquet.ParquetFile, column: str) -> None:
         if page > MAX_PAGE_BYTES:
             raise SourceError(
                 f"{path}: expected pages of at most {MAX_PAGE_BYTES:,} bytes, got {size:,} bytes in a row group of "
-                f"{group.num_rows:,} rows; write it again with smaller row groups"
+                f"{group.num_rows:,} rows; write the file with smaller row groups"
             )
 
 
 def image_column(path: Path, schema: pa.Schema, name: str | None) -> str:
-    """Return the column called `name`, or the only one that may hold image files; SourceError if there is none."""
+    """Return the column `name`, or the only column of image files for None; SourceError if there is not exactly one."""
     names = [field.name for field in schema if name in (None, field.name) and _may_be_images(field.type)]
     if len(names) != 1:
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
@@ -39,7 +39,7 @@ def image_column(path: Path, schema: pa.Schema, name: str | None) -> str:
 
 
 def _may_be_images(dtype: Any) -> bool:
-    """Return whether a column's type is binary, or the struct with `bytes` that Hugging Face data sets use."""
+    """Return whether a column of type `dtype` may hold image files: binary, or Hugging Face's struct with `bytes`."""
     if pa.types.is_struct(dtype):
         return dtype.get_field_index("bytes") >= 0 and _may_be_images(dtype.field("bytes").type)
     return bool(pa.types.is_binary(dtype) or pa.types.is_large_binary(dtype))

@@ -1,4 +1,4 @@
-"""Batch scoring: items of sources -> decoded images -> scores -> rows, in order, one batch in memory at a time."""
+"""Batch scoring: items of sources -> decoded images -> scores -> rows, in order, with one batch in memory at a time."""
 
 import json
 import tempfile
@@ -23,14 +23,18 @@ BATCH_SIZE = 64  # images decoded and scored together
 
 @dataclass
 class Tally:
-    """Counts of the rows that have passed."""
+    """Counts of rows: all images, anomalies among them, and images that could not be read.
+
+    tally = Tally()
+    sinks.write(tally.count(rows), out, "csv")  # counts the rows while they are written
+    """
 
     images: int = 0
     anomalies: int = 0
     errors: int = 0
 
     def count(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield `rows` unchanged; SourceError with the first reason if, in the end, not one image could be read."""
+        """Yield `rows` unchanged. After the last row, raise SourceError if no image could be read."""
         first = None
         for row in rows:
             self.images += 1
@@ -50,7 +54,10 @@ def score_items(
     invert: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Row]:
-    """Yield one row per item, in order; takes `batch_size` items at a time and decodes those in parallel."""
+    """Yield one row per item, in order. `batch_size` items are taken at a time and decoded in parallel.
+
+    `alpha` in [0, 1] decides `is_anomaly`. `invert` says that the images show dark glyphs on light.
+    """
     pending = iter(items)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(pending, batch_size)):
@@ -59,11 +66,11 @@ def score_items(
 
 
 def control_fdr(rows: Iterable[Row], alpha: float) -> Iterator[Row]:
-    """Yield `rows`, anomalous being those that Benjamini and Hochberg's procedure rejects at level `alpha`.
+    """Yield `rows` with the anomalies that the procedure of Benjamini and Hochberg rejects at level `alpha`.
 
-    Which those are is known after the last row: rows wait in a temporary file, p-values (8 bytes each) in memory. Of
-    the images called anomalous at most a fraction `alpha` is normal, in expectation; that holds for conformal p-values
-    although they share one calibration set (Bates et al., arXiv:2104.08279).
+    At most a fraction `alpha` of these anomalies is normal, in expectation. That holds for conformal p-values although
+    they share one calibration set (Bates et al., arXiv:2104.08279). The threshold is known after the last row only, so
+    rows wait in a temporary file and p-values (8 bytes each) in memory.
     """
     p_values = array("d")
     with tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
@@ -78,7 +85,7 @@ def control_fdr(rows: Iterable[Row], alpha: float) -> Iterator[Row]:
 
 
 def rejection_threshold(p_values: NDArray[np.float64], alpha: float) -> float:
-    """Return the largest of `p_values` [N] that is rejected at level `alpha`, 0.0 if none is.
+    """Return the largest of `p_values` [N] that is rejected at level `alpha`, or 0.0 if none is rejected.
 
     Benjamini and Hochberg (1995): the largest p_(k) with p_(k) <= alpha * k / N, where p_(1) <= ... <= p_(N).
     """
@@ -97,16 +104,16 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
 def _rows(
     batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, alpha: float
 ) -> Iterator[Row]:
-    size, ids = detector.image_size, [_printable(item.id) for item in batch]
+    size, ids = detector.image_size, [_row_text(item.id) for item in batch]
     readable = {
         name: image for name, image in zip(range(len(ids)), decoded, strict=True) if isinstance(image, np.ndarray)
     }
     scores = detector.score(np.array(list(readable.values()), np.uint8).reshape(-1, size, size))
     scored = iter(scores.rows((ids[index] for index in readable), alpha))
     for name, image in zip(ids, decoded, strict=True):
-        yield Row(name, error=_printable(str(image))) if isinstance(image, OddglyphError) else next(scored)
+        yield Row(name, error=_row_text(str(image))) if isinstance(image, OddglyphError) else next(scored)
 
 
-def _printable(text: str) -> str:
-    """Return `text` with what is not UTF-8 in file names as escapes, since no output format could hold it."""
+def _row_text(text: str) -> str:
+    """Return `text` with escapes for bytes of file names that are not UTF-8, which no output format can hold."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

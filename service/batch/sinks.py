@@ -1,4 +1,4 @@
-"""Where results go: scores as CSV, JSON Lines or Parquet, pixels as PNG or .npy; a file appears only when complete."""
+"""Output files: rows as CSV, JSON Lines or Parquet, pixels as PNG or .npy. A file appears only when it is complete."""
 
 import codecs
 import csv
@@ -25,9 +25,7 @@ from service.published.detector import Row
 Format = Literal["csv", "jsonl", "parquet"]
 Name = TypeVar("Name", bound=str)
 ROW_GROUP = 65_536  # rows of Parquet held in memory
-
-
-COLUMNS = tuple(field.name for field in fields(Row) if field.name != "p_values")  # which is a table of its own
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "p_values")  # a mapping fits no column
 PARQUET_TYPES = {str: pa.string(), bool: pa.bool_(), float: pa.float32()}
 
 
@@ -36,9 +34,7 @@ def _schema() -> pa.Schema:
     types = {
         name: next(part for part in (*get_args(hints[name]), hints[name]) if part in PARQUET_TYPES) for name in COLUMNS
     }
-    double = {
-        "p_value": pa.float64()
-    }  # a p-value is a quotient of two counts, the other figures are the model's float32
+    double = {"p_value": pa.float64()}  # a quotient of two counts; the other figures are the model's float32
     return pa.schema([(name, double.get(name, PARQUET_TYPES[kind])) for name, kind in types.items()])
 
 
@@ -46,31 +42,34 @@ SCHEMA = _schema()
 
 
 def columns_of(row: Row) -> dict[str, Any]:
-    """Return what tables hold of `row`, by the name of the column."""
+    """Return the values of `row` by COLUMNS."""
     return {name: getattr(row, name) for name in COLUMNS}
 
 
 def choose_format(out: Path | None, name: Format | None) -> Format:
-    """Return the format called `name`, or else the one that the suffix of `out` tells; CSV for standard output."""
+    """Return the format `name`; for None the format by the suffix of `out`, or CSV for standard output.
+
+    Raises SourceError for a suffix that names no format.
+    """
     return name or ("csv" if out is None else _told_by_suffix(out, WRITERS))
 
 
 def check(out: Path | None, sources: Sequence[Path]) -> None:
-    """Raise SourceError if `out` cannot become a file, or is one of `sources`, or if standard output is needed and closed."""
+    """Raise SourceError if `out` cannot be written or is one of `sources`. None is standard output, which must be open."""
     if out is None:
         if sys.stdout is None:
-            raise SourceError("standard output: expected an open one, got a closed one; give --out FILE")
+            raise SourceError("standard output: is closed; give --out FILE")
         return
     if out.is_dir() or not out.parent.is_dir():
         raise SourceError(
-            f"{out}: expected a file in a folder that exists, found none; make the folder or choose another"
+            f"{out}: expected a file name in a folder that exists; make the folder or choose another name"
         )
     if any(out.exists() and source.samefile(out) for source in sources):
-        raise SourceError(f"{out}: expected an output other than the sources, got one of them; choose another name")
+        raise SourceError(f"{out}: is also a source, and would be overwritten; choose another name")
 
 
 def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
-    """Write `rows` to the file `out`, which is left as it was if anything fails, or to standard output for None."""
+    """Write `rows` to the file `out`, or to standard output for None. If anything fails, `out` stays as it was."""
     with _opened(out) as file:
         WRITERS[format_](rows, file)
 
@@ -82,7 +81,7 @@ def check_pixels(out: Path) -> None:
 
 
 def write_pixels(pixels: Pixels, out: Path) -> None:
-    """Write `pixels` [N, H, W, 3] to `out`: one grid, nearly square, if it is a .png, the array if it is a .npy."""
+    """Write uint8 `pixels` [N, H, W, 3] to `out`: a .png gets one nearly square grid, a .npy the array."""
     with _opened(out) as file:
         PIXEL_WRITERS[_told_by_suffix(out, PIXEL_WRITERS)](pixels, file)
 
@@ -92,7 +91,7 @@ def _told_by_suffix(out: Path, known: Mapping[Name, Any]) -> Name:
     name = next((name for name in known if name == suffix), None)
     if name is None:
         names = " or ".join(f".{name}" for name in known)
-        raise SourceError(f"{out}: expected a name that ends in {names}, got another; rename it")
+        raise SourceError(f"{out}: expected a name that ends in {names}; choose another name")
     return name
 
 
@@ -105,13 +104,11 @@ def _opened(out: Path | None) -> Iterator[BinaryIO]:
         else:
             with replacing(out) as temporary, temporary.open("wb") as file:
                 yield file
-    except BrokenPipeError:  # the reader has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         raise
     except OSError as error:
         where = out or "standard output"
-        raise SourceError(
-            f"{where}: expected to write to it, got: {error.strerror or error}; choose another place"
-        ) from None
+        raise SourceError(f"{where}: cannot be written: {error.strerror or error}; choose another place") from None
 
 
 def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
@@ -120,7 +117,9 @@ def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
     plain.writerow(COLUMNS)
     for row in rows:
         values = [json.dumps(value) if isinstance(value, bool) else value for value in columns_of(row).values()]
-        has_return = any(isinstance(value, str) and "\r" in value for value in values)  # csv quotes only line feeds
+        has_return = any(
+            isinstance(value, str) and "\r" in value for value in values
+        )  # the csv module quotes line feeds only
         (careful if has_return else plain).writerow(values)
 
 

@@ -1,8 +1,8 @@
-"""Batch sources as one stream of images, of which only the current one is in memory.
+"""Batch sources as one stream of images. Only the current image is in memory.
 
-A source is told by its name: a folder (with its subfolders, in order of name, hidden files left out), `.npy`, `.npz`,
-`.zip`, `.tar` (`.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz`), `.parquet`, IDX (`-ubyte`, `.idx`, or any other `.gz`); any
-other file is taken for one image. Archives are never extracted to disk.
+The name tells the kind of a source: a folder, `.npy`, `.npz`, `.zip`, `.tar` (`.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz`),
+`.parquet`, or IDX (`-ubyte`, `.idx`, any other `.gz`). Any other file is one image. A folder is read with its subfolders,
+in order of name and without hidden files. Archives are never extracted to disk.
 """
 
 import glob
@@ -27,10 +27,10 @@ from service import images
 from service.batch import array_files, parquet_files
 from service.errors import OddglyphError, SourceError
 
-PIECE_BYTES = 4096  # bzip2 and LZMA decompress whatever they are given, a thousandfold or more
+PIECE_BYTES = 4096  # read at a time, since bzip2 and LZMA may unpack a piece to a thousand times its size
 MAX_TAR_HEADER_BYTES = 2**20
 
-# What the readers below raise for damaged files; zlib, lzma and struct have errors of their own.
+# The readers below raise these for damaged files. zlib, lzma and struct have error classes of their own.
 DAMAGED = (
     OSError,
     EOFError,
@@ -46,11 +46,11 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Choice:
-    """Which array of an .npz and which column of a Parquet file to read; None takes the only one that holds images.
+    """The array of an .npz file and the column of a Parquet file to read. None means the only one with images.
 
     Choice()  # the only array or column of images
-    Choice(key="x_test")  # of an .npz that holds several
-    Choice(column="image")  # of a Parquet file
+    Choice(key="x_test")  # one of several arrays in an .npz file
+    Choice(column="image")  # one of several columns in a Parquet file
     """
 
     key: str | None = None
@@ -59,26 +59,26 @@ class Choice:
 
 @dataclass
 class Losses:
-    """What sources hold that never becomes an image: sources that break off, and links and members passed over."""
+    """Counts of what is not read: sources that break off, and links and other files that are passed over."""
 
     broken: int = 0
     skipped: int = 0
 
     def __str__(self) -> str:
-        """Return what there is to tell, each part with a comma behind it."""
+        """Return the counts above zero for the summary, each followed by a comma."""
         parts = {"sources that break off": self.broken, "links and other files passed over": self.skipped}
         return "".join(f"{name}: {count:,}, " for name, count in parts.items() if count)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a source, not decoded yet; `content` is an error where the source holds something unreadable."""
+    """One image of a source before it is decoded. `content` is an error if the image cannot be read."""
 
     id: str
     content: Path | bytes | images.Pixels | OddglyphError
 
     def pixels(self, size: int, *, invert: bool = False) -> images.Pixels:
-        """Return the image as grey pixels [size, size]; OddglyphError with the reason if it has none."""
+        """Return the image as grey uint8 pixels [size, size]; OddglyphError if it cannot be read or decoded."""
         content = _read_file(self.content) if isinstance(self.content, Path) else self.content
         if isinstance(content, OddglyphError):
             raise content
@@ -93,7 +93,7 @@ Reader = Callable[[Path, Choice, Losses], Iterator[Item]]
 
 
 def find(patterns: Sequence[str]) -> list[Path]:
-    """Return the files and folders that paths and glob `patterns` name; SourceError for one that names nothing."""
+    """Return the files and folders that `patterns`, paths or globs, name; SourceError if one of them names none."""
     return [path for pattern in patterns for path in _find(pattern)]
 
 
@@ -109,9 +109,12 @@ def check(paths: Sequence[Path], choice: Choice) -> None:
 
 
 def stream(paths: Sequence[Path], choice: Choice, losses: Losses) -> Iterator[Item]:
-    """Yield the images in `paths`, in order; for a source that breaks off an item with the error, then the next.
+    """Yield the images in `paths`, in order, and count up `losses`.
 
-    `losses` is counted up on the way.
+    A source that breaks off yields an item with its error, and the next source follows.
+
+        for item in stream(find(["digits/*.zip"]), Choice(), Losses()):
+            item.pixels(32)
     """
     for path in paths:
         try:
@@ -124,14 +127,12 @@ def stream(paths: Sequence[Path], choice: Choice, losses: Losses) -> Iterator[It
 def _find(pattern: str) -> list[Path]:
     try:
         names = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-        # `**` names the files in a folder one by one, so the folder itself would bring them a second time.
+        # `**` names all files in a folder one by one, so the folder itself would yield them a second time.
         found = [path for path in map(Path, names) if path.is_file() or (path.is_dir() and "**" not in pattern)]
     except OSError as error:
-        raise SourceError(f"{pattern}: expected a readable path, got: {_reason(error)}; check it") from None
+        raise SourceError(f"{pattern}: cannot be read: {_reason(error)}; check the path") from None
     if not found:
-        raise SourceError(
-            f"{pattern}: expected a file, a folder or a pattern that fits some, found none; check the path"
-        )
+        raise SourceError(f"{pattern}: names no file or folder; check the path")
     return found
 
 
@@ -139,7 +140,7 @@ def _read(path: Path, choice: Choice, losses: Losses) -> Generator[Item, None, N
     try:
         yield from _reader(path)(path, choice, losses)
     except DAMAGED as error:
-        raise SourceError(f"{path}: expected a complete, readable file, got: {_reason(error)}; copy it again") from None
+        raise SourceError(f"{path}: is damaged or cannot be read: {_reason(error)}; copy the file again") from None
 
 
 def _reader(path: Path) -> Reader:
@@ -161,7 +162,7 @@ def _folder(path: Path, choice: Choice, losses: Losses) -> Iterator[Item]:
         return
     for child in children:
         if child.is_dir():
-            if child.is_symlink():  # it may lead back up
+            if child.is_symlink():  # a link may lead back up
                 losses.skipped += 1
             elif not child.name.startswith("."):
                 yield from _folder(child, choice, losses)
@@ -187,7 +188,7 @@ def _zip(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
         members = [file for file in files if _names_image(file.filename) and not S_ISLNK(file.external_attr >> 16)]
         losses.skipped += len(files) - len(members)
         if any(member.flag_bits & 1 for member in members):
-            raise SourceError(f"{path}: expected an archive without a password, got an encrypted one; unpack it first")
+            raise SourceError(f"{path}: is encrypted; unpack it first")
         for member in members:
             yield Item(
                 f"{path.as_posix()}/{member.filename}", _content(partial(archive.open, member), member.file_size)
@@ -202,8 +203,8 @@ def _tar(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
                 yield Item(f"{path.as_posix()}/{member.name}", _content(opened, member.size))
             else:
                 losses.skipped += not member.isdir()
-            archive.members.clear()  # or the list would grow with the archive
-        # Where a header is cut off or damaged tarfile stops as if the archive ended, but does not move on.
+            archive.members.clear()  # else the list would grow with the archive
+        # At a damaged header tarfile stops as if the archive ended, but it does not move past that header.
         if archive.fileobj is not None:
             archive.fileobj.seek(archive.offset)
             if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -214,9 +215,11 @@ def _parquet(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
     with parquet.ParquetFile(path, buffer_size=2**16) as file:
         column = parquet_files.image_column(path, file.schema_arrow, choice.column)
         parquet_files.check_pages(path, file, column)
-        batches = file.iter_batches(1, columns=[column])  # more rows may repeat one large value of a dictionary
+        batches = file.iter_batches(
+            1, columns=[column]
+        )  # a batch of more rows may repeat one large value of a dictionary
         rows = (row for batch in batches for row in batch.column(0).to_pylist())
-        missing = SourceError("image: expected the bytes of an image file, got null; fill the row")
+        missing = SourceError("image: expected the bytes of an image file, got null; fill or remove the row")
         for index, row in enumerate(rows):
             data = row["bytes"] if isinstance(row, dict) else row
             yield Item(f"{path.as_posix()}[{index}]", missing if data is None else data)
@@ -239,7 +242,7 @@ READERS: dict[str, Reader] = {
 
 
 class _TarMember(tarfile.TarInfo):
-    """A member whose extended headers, which tarfile reads whole, cannot fill the memory."""
+    """A member of an archive. Its extended headers are bounded, since tarfile reads them whole."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -254,7 +257,7 @@ class _TarMember(tarfile.TarInfo):
 
 class _TarArchive(tarfile.TarFile):
     tarinfo = _TarMember
-    members: list[tarfile.TarInfo]  # which the type stubs leave out
+    members: list[tarfile.TarInfo]  # missing from the type stubs
 
 
 def _read_file(path: Path) -> bytes | OddglyphError:
@@ -265,7 +268,7 @@ def _read_file(path: Path) -> bytes | OddglyphError:
 
 
 def _content(opened: Callable[[], IO[bytes] | None], size_bytes: int) -> bytes | OddglyphError:
-    """Return what the file holds, or why not: of what is too large for an image, the header lying or not, no more is read."""
+    """Return the bytes of a file of `size_bytes`, or the error. Reading stops at MAX_IMAGE_BYTES, whatever a header says."""
     data = bytearray()
     try:
         images.check_bytes(size_bytes)
@@ -281,7 +284,7 @@ def _content(opened: Callable[[], IO[bytes] | None], size_bytes: int) -> bytes |
 
 
 def _unreadable(what: str, error: Exception) -> SourceError:
-    return SourceError(f"image: expected a readable {what}, got: {_reason(error)}; check it")
+    return SourceError(f"image: the {what} cannot be read: {_reason(error)}; check it")
 
 
 def _names_image(name: str) -> bool:

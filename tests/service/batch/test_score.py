@@ -32,7 +32,7 @@ def items_of(digits, kinds):
     makers = {
         "a": lambda image: image,
         "b": images.encode_png,
-        "e": lambda _: SourceError("image: expected a readable file, got: Bad CRC-32; check it"),
+        "e": lambda _: SourceError("image: the file cannot be read: Bad CRC-32; check it"),
         "f": lambda _: Path("/absent.png"),
         "n": lambda _: b"no image",
     }
@@ -61,9 +61,9 @@ def test_rows_keep_order_ids_and_errors_whatever_the_batches(kinds, batch_size, 
 def test_errors_are_the_sentences_of_the_image_module(detector, digits):
     rows = score.score_items(items_of(digits, "efn"), detector, ALPHA)
     assert [row.error for row in rows] == [
-        "image: expected a readable file, got: Bad CRC-32; check it",
-        "image: expected a readable file, got: No such file or directory; check it",
-        "image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes that begin b'no image'; convert it first",
+        "image: the file cannot be read: Bad CRC-32; check it",
+        "image: the file cannot be read: No such file or directory; check it",
+        "image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes that begin with b'no image'; convert it first",
     ]
 
 

@@ -89,7 +89,7 @@ def test_failure_leaves_the_folder_as_it_was(format_, before, error, tmp_path):
     with pytest.raises(SourceError if isinstance(error, OSError) else type(error)) as caught:
         sinks.write(failing(), path, format_)
     if isinstance(error, OSError):
-        assert str(caught.value).startswith(f"{path}: expected to write to it, got: No space left on device;")
+        assert str(caught.value).startswith(f"{path}: cannot be written: No space left on device;")
     assert [(child.name, child.read_bytes()) for child in tmp_path.iterdir()] == ([("out", before)] if before else [])
 
 
@@ -154,8 +154,8 @@ def test_impossible_outputs_are_refused_beforehand(tmp_path):
     (tmp_path / "link.parquet").symlink_to(source)
     sinks.check(tmp_path / "new.csv", [source])
     for out in (tmp_path, tmp_path / "absent" / "a.csv", source / "a.csv"):
-        with pytest.raises(SourceError, match=rf"^{out}: expected a file in a folder that exists"):
+        with pytest.raises(SourceError, match=rf"^{out}: expected a file name in a folder that exists"):
             sinks.check(out, [source])
     for out in (source, tmp_path / "link.parquet"):
-        with pytest.raises(SourceError, match=rf"^{out}: expected an output other than the sources"):
+        with pytest.raises(SourceError, match=rf"^{out}: is also a source"):
             sinks.check(out, [source])

@@ -38,7 +38,7 @@ def test_one_unreadable_image_does_not_end_its_source(pixels, tmp_path):
     parquet.write_table(pa.table({"image": [None, png]}), tmp_path / "null.parquet")
     (tmp_path / "large.png").write_bytes(bytes(images.MAX_IMAGE_BYTES + 1))
     reasons = [_reason(item) for item in read("images.zip", "null.parquet", "large.png")]
-    patterns = ["Bad CRC-32", "damaged one", "an empty file", None, "got null", None, "at most 10,485,760 bytes"]
+    patterns = ["Bad CRC-32", "is damaged", "an empty file", None, "got null", None, "at most 10,485,760 bytes"]
     for reason, pattern in zip(reasons, patterns, strict=True):
         assert reason is None if pattern is None else pattern in reason
 
@@ -103,7 +103,7 @@ def test_parquet_pages_larger_than_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_files, "MAX_PAGE_BYTES", 2**20)
     cells = [bytes([value]) * 2**18 for value in range(8)]
     parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", use_dictionary=False)
-    with pytest.raises(SourceError, match="in a row group of 8 rows; write it again with smaller row groups"):
+    with pytest.raises(SourceError, match="in a row group of 8 rows; write the file with smaller row groups"):
         read("a.parquet")
     parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", row_group_size=2)
     assert len(read("a.parquet")) == 8
@@ -125,7 +125,7 @@ def test_file_that_holds_more_than_it_states_ends_in_a_row(name, pixels, tmp_pat
     losses = Losses()
     items = list(sources.stream([Path(name)], Choice(), losses))
     assert ids(items) == [*(pattern.format(number) for number in range(COUNT)), name]
-    assert "expected to end after 5 images, as it states, got more" in _reason(items[-1])
+    assert "expected 5 images, as the header says, got more data" in _reason(items[-1])
     assert losses == Losses(broken=1)
 
 
@@ -183,7 +183,7 @@ HOSTILE = {
     "empty.zip": (lambda path: zipfile.ZipFile(path, "w").close(), "expected images"),
     "empty.tar": (lambda path: tarfile.open(path, "w").close(), "expected images"),
     "none.npy": (lambda path: np.save(path, np.empty((0, 28, 28), np.uint8)), "expected images"),
-    "encrypted.zip": (encrypted_zip, "got an encrypted one"),
+    "encrypted.zip": (encrypted_zip, "is encrypted"),
     "text.zip": (lambda path: path.write_text("text"), "not a zip file"),
     "text.tar": (lambda path: path.write_text("text"), "got: "),
     "bomb.tar": (bomb_tar, "got 8,589,934,592; pack it again"),
@@ -206,7 +206,7 @@ HOSTILE = {
     "text.npz": (lambda path: path.write_text("text"), "not a zip file"),
     "absent.npy": (lambda _: None, "check the path"),
     "absent/*.png": (lambda _: None, "check the path"),
-    "pipe.png": (os.mkfifo, "expected a file"),
+    "pipe.png": (os.mkfifo, "names no file or folder"),
     "x" * 300: (lambda _: None, "File name too long"),
 }
 
