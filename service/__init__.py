@@ -1,1 +1,1 @@
-"""Serving: anomaly scores of published models over HTTP and on the command line. Needs neither torch nor training."""
+"""Serving: anomaly scores of published models over HTTP and on the command line. Imports neither torch nor training."""

@@ -1,4 +1,4 @@
-"""Whether the server can listen where it is told to."""
+"""The address on which the server listens."""
 
 import socket
 
@@ -6,7 +6,7 @@ from service.errors import AddressError
 
 
 def check(host: str, port: int) -> None:
-    """Raise AddressError if nothing can listen there; the server itself would fail with a traceback for each worker."""
+    """Raise AddressError if the server cannot listen on `host` and `port`, before its workers fail with tracebacks."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as trial:
@@ -15,4 +15,4 @@ def check(host: str, port: int) -> None:
             trial.listen()
     except OSError as error:
         reason = error.strerror or error
-        raise AddressError(f"{host}:{port}: expected a free address, got: {reason}; choose another --port") from None
+        raise AddressError(f"{host}:{port}: cannot listen here: {reason}; choose another --port") from None

@@ -1,14 +1,14 @@
-"""The BentoML service: start-up, workers, and the routes mounted at /; the only user of BentoML.
+"""The BentoML service: start-up, workers, and the routes at /. The only user of BentoML.
 
 Settings come from the environment:
 
 - ODDGLYPH_MODELS: the folder of published models;
-- ODDGLYPH_SERVE: the names of the models to serve, with commas between them; all by default;
+- ODDGLYPH_SERVE: the names of the models to serve, separated by commas; all models by default;
 - ODDGLYPH_DEVICE: auto, cpu or cuda;
-- ODDGLYPH_WORKERS: the number of worker processes; one for each core by default, and a single one where CUDA is used.
+- ODDGLYPH_WORKERS: the number of worker processes; by default one per core, or a single one if CUDA is used.
 
-A model that does not prove itself stops the start with one sentence: serving fewer models than were
-deployed, or other ones, would go unnoticed.
+A model that fails its checks stops the start with one sentence. A service with fewer models than deployed would go
+unnoticed.
 """
 
 import contextlib
@@ -28,20 +28,21 @@ from service.http.routes import build_app, surrounded
 from service.published import defaults
 from service.published.onnx_model import Device, cuda_is_usable
 
-# Usage reports to BentoML's makers are off unless asked for. `bentoml serve` has looked, and remembers, before it
-# imports this module: hence the forgetting.
+# Usage reports to BentoML's makers are off unless the user turns them on. `bentoml serve` reads the setting before it
+# imports this module and caches the answer, so the cache is cleared.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 with contextlib.suppress(ImportError, AttributeError):  # private to BentoML
     from bentoml._internal.utils.analytics.usage_stats import do_not_track
 
     do_not_track.cache_clear()
 
-# BentoML starts its workers with uvicorn's protocol of this name.
+# BentoML starts its workers with the protocol that uvicorn calls "auto".
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.http.connections:BoundedConnection"
 
 MAX_WORKERS = 256
-DESCRIPTORS = 4096
-THREADS = 1  # per worker process: by default there are as many workers as cores
+DESCRIPTORS = 4096  # open files and connections of a process
+THREADS = 1  # per worker process, since by default there is one worker per core
+GC_THRESHOLDS = 10_000, 20, 50  # allocations before a young collection; young before a middle, middle before a full one
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def _device() -> Device:
     device = os.environ.get("ODDGLYPH_DEVICE", "auto")
     if device not in get_args(Device):
         raise DeviceError(
-            f"ODDGLYPH_DEVICE: expected one of {', '.join(get_args(Device))}, got {device!r}; set it anew"
+            f"ODDGLYPH_DEVICE: expected one of {', '.join(get_args(Device))}, got {device!r}; change the setting"
         )
     return cast("Device", device)
 
@@ -63,18 +64,20 @@ def _load() -> Catalog:
 
 
 def _workers() -> int | Literal["cpu_count"]:
-    """Return how many worker processes to start: each of them has every model, on a GPU each in the GPU's memory."""
+    """Return the number of worker processes. Each loads every model, on a GPU into the memory of the GPU."""
     wish = os.environ.get("ODDGLYPH_WORKERS", "")
     if wish:
         if not (wish.isdecimal() and 1 <= int(wish[:9]) <= MAX_WORKERS):
-            raise ValueRangeError(f"ODDGLYPH_WORKERS: expected 1 to {MAX_WORKERS}, got {short(wish)}; set it anew")
+            raise ValueRangeError(
+                f"ODDGLYPH_WORKERS: expected 1 to {MAX_WORKERS}, got {short(wish)}; change the setting"
+            )
         return int(wish)
     device = _device()
     return 1 if device == "cuda" or (device == "auto" and cuda_is_usable()) else "cpu_count"
 
 
 def _or_exit(start: Callable[[], T]) -> T:
-    """Return what `start` returns; SystemExit with one sentence where it refuses a model or a setting."""
+    """Return the result of `start`; SystemExit with one sentence if it refuses a model or a setting."""
     try:
         return start()
     except OddglyphError as error:
@@ -82,12 +85,12 @@ def _or_exit(start: Callable[[], T]) -> T:
 
 
 def _verify() -> None:
-    """Load every model once before any worker starts."""
+    """Load every model once, before any worker starts."""
     _or_exit(_load)
 
 
 def _allow_descriptors() -> None:
-    """Raise the limit on open files towards DESCRIPTORS: connections that come at once are accepted before any is dropped."""
+    """Raise the limit on open files towards DESCRIPTORS, since a burst of connections is accepted before any is dropped."""
     with contextlib.suppress(ImportError):  # only Unix has such a limit
         import resource
 
@@ -97,17 +100,17 @@ def _allow_descriptors() -> None:
 
 
 def _freeze_garbage() -> None:
-    """Take what start-up made out of garbage collection: full collections stop the process for 150 ms otherwise."""
+    """Exclude the objects made at start-up from garbage collection, which would stop the process for 150 ms."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 @bentoml.service(
     name="oddglyph",
     workers=_or_exit(_workers),
-    traffic={"timeout": BODY_SECONDS + 2 * WORK_SECONDS},  # a backstop: RequestLimits answers first, in our words
-    metrics={"enabled": False},  # they keep a series for every path that a client makes up; /metrics is ours
+    traffic={"timeout": BODY_SECONDS + 2 * WORK_SECONDS},  # a backstop: RequestLimits answers before
+    metrics={"enabled": False},  # BentoML's keep a series for every path that a client asks for
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(surrounded(app), path="/")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are replaced whole or not at all."""
 
 import contextlib
 import glob
@@ -11,7 +11,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where what a killed process leaves has to be removed by hand
+except ImportError:  # Windows: a user has to remove by hand what a killed process left
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".part"
@@ -19,13 +19,13 @@ SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place, synced to disk, if the block ends without an error.
+    """Yield a temporary path that replaces `path`, synced to disk, if the block ends without an error.
 
-    Links are followed and the permissions of an existing file kept. A device or pipe is yielded itself, since
-    replacing it would break what others use. What killed processes have left of earlier attempts is removed.
+    Links are followed, and an existing file keeps its permissions. A device or pipe is yielded itself, since other
+    programs use it. Temporary files that killed processes left are removed. OSError if the folder cannot be written.
 
         with replacing(Path("scores.csv")) as path:
-            path.write_text("whole, or not there at all")
+            path.write_text("id,score")  # scores.csv is replaced at the end of the block
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -44,13 +44,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _create(target: Path) -> tuple[Path, int]:
-    """Return a new empty file and its descriptor; while that is open, the file is locked and so known to be in use."""
+    """Return a new empty file and its descriptor, which locks the file, and so marks it as in use, until it is closed."""
     while True:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         if _lock(descriptor) and os.fstat(descriptor).st_nlink:
             break
-        os.close(descriptor)  # another process took the file for a stale one before it was locked
+        os.close(descriptor)  # another process removed the file as stale before it was locked
     if target.exists():
         temporary.chmod(stat.S_IMODE(target.stat().st_mode))
     return temporary, descriptor
@@ -58,7 +58,7 @@ def _create(target: Path) -> tuple[Path, int]:
 
 def _remove_stale(target: Path) -> None:
     for left in target.parent.glob(f".{glob.escape(target.name)}.{'?' * 8}{SUFFIX}"):
-        with contextlib.suppress(OSError):  # of another user, say: the run does not depend on it
+        with contextlib.suppress(OSError):  # another user's file, for example, does not hinder this run
             descriptor = os.open(left, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 if _lock(descriptor):
@@ -68,7 +68,7 @@ def _remove_stale(target: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Return whether no other process holds the lock, which the system releases however a process ends."""
+    """Lock the file; return whether no other process holds its lock. The system releases it however a process ends."""
     if fcntl is None:
         return True
     try:

@@ -1,18 +1,18 @@
-"""What can go wrong for a user; each error carries one sentence, and the HTTP status that it becomes.
+"""The tree of errors for users. Each error carries one sentence and an HTTP status.
 
-The whole tree. The errors under "training" are in `training.errors`; only `oddglyph-train` raises them.
+The errors under "training" are defined in `training.errors`. Only `oddglyph-train` raises them.
 
     OddglyphError                 400
-    + ArtifactError               500   a published model does not prove itself, or cannot be published
-    + DeviceError                 500   the demanded device is not usable
+    + ArtifactError               500   a published model fails its checks, or cannot be published
+    + DeviceError                 500   the requested device is not usable
     + UnknownModelError           404   no model has this name
-    + UnknownClassError           404   the generator knows no such class
+    + UnknownClassError           404   the generator has no class of this name
     + ValueRangeError             422   a parameter is out of range
     + ImageError                  422   an image has the wrong shape, type or values
-    | + NotAnImageError           415   the bytes are no image
+    | + NotAnImageError           415   the bytes are no image of a supported format
     | + TooLargeError             413   an image or a request is too large
     + SourceError                 400   a batch source cannot be read, or a sink cannot be written
-    + AddressError                400   the server cannot listen there
+    + AddressError                400   the server cannot listen on the address
     + OverloadedError             503   the queue is full
     training
     + RecipeError                 400   a recipe, or one of its fields, makes no sense
@@ -27,37 +27,42 @@ from typing import ClassVar
 
 
 class OddglyphError(Exception):
-    """Base of every error whose message is meant for the user: `<subject>: expected X, got Y; <what to do>`."""
+    """Base of every error whose message is for the user: `<subject>: expected X, got Y; <what to do>`.
+
+    Where nothing was expected, the message says what is wrong: `<subject>: <what is wrong>; <what to do>`.
+
+        raise SourceError(f"{path}: expected images, found none; name a folder that holds some")
+    """
 
     status: ClassVar[int] = 400
 
 
 class ArtifactError(OddglyphError):
-    """A published model does not prove itself, so it is not loaded."""
+    """A published model fails its checks, or cannot be published."""
 
     status = 500
 
 
 class DeviceError(OddglyphError):
-    """The device the user demanded is not usable."""
+    """The device that the user requested is not usable."""
 
     status = 500
 
 
 class UnknownModelError(OddglyphError):
-    """No published model has this name; the message lists those there are."""
+    """No published model has this name. The message lists the known names."""
 
     status = 404
 
 
 class UnknownClassError(OddglyphError):
-    """The generator knows no such class; the message lists those it knows."""
+    """The generator has no class of this name. The message lists its classes."""
 
     status = 404
 
 
 class ValueRangeError(OddglyphError):
-    """A parameter lies outside its stated range, or does not fit the model."""
+    """A parameter is outside its stated range, or does not fit the model."""
 
     status = 422
 
@@ -69,7 +74,7 @@ class ImageError(OddglyphError):
 
 
 class NotAnImageError(ImageError):
-    """The bytes are not an image in a supported format, or are damaged."""
+    """The bytes are no image of a supported format, or are damaged."""
 
     status = 415
 
@@ -81,14 +86,14 @@ class TooLargeError(ImageError):
 
 
 class SourceError(OddglyphError):
-    """A batch source cannot be read at all, or a sink cannot be written."""
+    """A batch source cannot be read, or a sink cannot be written."""
 
 
 class AddressError(OddglyphError):
-    """The server cannot listen at the address it was given."""
+    """The server cannot listen on the address."""
 
 
 class OverloadedError(OddglyphError):
-    """The queue is full; the client should come back in a second."""
+    """The queue is full. The client should come back in a second."""
 
     status = 503

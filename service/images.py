@@ -1,11 +1,11 @@
-"""Between files or arrays and the uint8 pixels that the graphs take; the only user of Pillow.
+"""Image files and arrays -> uint8 pixels for the graphs, and back to PNG. The only user of Pillow.
 
-One way in for everything, HTTP, command line and training alike:
+HTTP, the command line and training all prepare images in the same steps:
 
-1. decode (PNG, JPEG, WebP, BMP or GIF; of an animation the first frame), turn upright by the EXIF orientation;
-2. put transparent parts on the background, reduce to 8-bit grey (ITU-R 601 luma; 16-bit values divided by 257);
-3. `invert` if asked to, for dark glyphs on a light ground: models see light glyphs on black, as MNIST stores them;
-4. pad to a square with black, glyph in the middle, and resize to the model's size (bilinear, antialiased).
+1. Decode a PNG, JPEG, WebP, BMP or the first frame of a GIF, and turn it upright by its EXIF orientation.
+2. Put transparent parts on the background, and reduce to 8-bit grey (ITU-R 601 luma; 16-bit values divided by 257).
+3. Invert if `invert` says that glyphs are dark on light. Models take light glyphs on black, as in MNIST.
+4. Pad with black to a square, image in the middle, and resize to the model's size (bilinear, antialiased).
 """
 
 import io
@@ -22,43 +22,47 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 MAX_IMAGE_BYTES = 10 * 2**20
 MAX_IMAGE_SIDE = 4096
-MAX_COST = 16 * MAX_IMAGE_SIDE**2  # a progressive JPEG has about ten scans, and each visits every pixel
-DECODE_THREADS = 2  # images that one process decodes at a time; the dearest, a WebP, takes 260 MB
-DRAFT_SIDE = (
-    1024  # a JPEG with longer sides is decoded at a half, a quarter or an eighth of its size, but not below this
-)
-BAND_ROWS = 256  # rows reduced to grey at a time, since wide pixels take four times as much memory as grey ones
+MAX_COST = 16 * MAX_IMAGE_SIDE**2  # a progressive JPEG has about ten scans, and each scan visits every pixel
+DECODE_THREADS = 2  # images that one process decodes at a time; a WebP may take 260 MB
+DRAFT_SIDE = 1024  # a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long
+BAND_ROWS = 256  # rows reduced to grey at a time, since a colour pixel takes four times the memory of a grey one
+EDGE_COLOUR = 0  # black, as around the digits of MNIST
 SCALE_16_BIT = np.rint(np.arange(2**16) / 257).astype(np.uint8)
 
-# Pillow warns of images that are refused or decoded all the same; once for the process, as threads share the filters.
+# Pillow warns of images that are then decoded or refused anyway. The filter is set once, since threads share filters.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 
 
 def decode(data: bytes, size: int, *, invert: bool = False) -> Pixels:
-    """Return an image file's contents as grey pixels [size, size], light glyph on black.
+    """Return the image in `data`, the bytes of a file, as grey uint8 pixels [size, size], light glyph on black.
 
-    `invert` states that the file shows dark on light. Raises NotAnImageError for bytes that are no complete image in
-    one of FORMATS; TooLargeError above MAX_IMAGE_BYTES, MAX_IMAGE_SIDE or MAX_COST (checked before decoding).
+    `invert` says that the file shows a dark glyph on light. Raises NotAnImageError if the bytes are no complete image
+    in one of FORMATS. Raises TooLargeError, before decoding, above MAX_IMAGE_BYTES, MAX_IMAGE_SIDE or MAX_COST.
+
+        pixels = decode(Path("seven.png").read_bytes(), 32)
     """
     image = _open(data)
     try:
         return _fit(_upright(image, background=255 if invert else 0), size, invert=invert)
-    except Exception as error:  # noqa: BLE001 - whatever a decoder raises for a damaged image, only this one is refused
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything for a damaged image
         raise _damaged(error) from None
 
 
 def cost(data: bytes) -> int:
-    """Return how many pixels `decode` would visit: width times height, times the scans of a JPEG.
+    """Return the number of pixels that `decode` would visit: width times height, times the scans of a JPEG.
 
-    Only the file's header is read. Raises what `decode` raises for a file that is refused by its header.
+    Only the header is parsed. Raises NotAnImageError and TooLargeError as `decode` does for the header of a file.
     """
     return _cost(_open(data), data)
 
 
 def fit(pixels: Pixels, size: int, *, invert: bool = False) -> Pixels:
-    """Return grey uint8 `pixels` [N, H, W] as [N, size, size], treated exactly as the same images in files would be."""
+    """Return grey uint8 `pixels` [N, H, W] as [N, size, size], prepared exactly as the same images in files.
+
+    Raises ImageError for another shape or type, TooLargeError above MAX_IMAGE_SIDE.
+    """
     if pixels.ndim != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape[1:]:
         raise ImageError(
             f"images: expected uint8 [N, H, W], got {pixels.dtype} {list(pixels.shape)}; convert them first"
@@ -79,19 +83,19 @@ def check_bytes(count: int) -> None:
 
 
 def to_grey(pixels: Pixels) -> Pixels:
-    """Return RGB uint8 `pixels` [N, H, W, 3] as grey [N, H, W], by the luma that `decode` uses."""
+    """Return RGB uint8 `pixels` [N, H, W, 3] as grey [N, H, W], by the same luma as `decode`."""
     return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels])
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """Return grey [H, W] or RGB [H, W, 3] uint8 `pixels` as a PNG file's contents; equal pixels give equal bytes."""
+    """Return the bytes of a PNG file of uint8 `pixels`, grey [H, W] or RGB [H, W, 3]. Equal pixels give equal bytes."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def grid(pixels: Pixels, columns: int) -> Pixels:
-    """Return `pixels` [N, H, W] or [N, H, W, 3] as one image, row by row, short rows filled with black."""
+    """Return uint8 `pixels` [N, H, W] or [N, H, W, 3] as one image of `columns` columns, filled up with black."""
     missing = -len(pixels) % columns
     padded = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
     rows = padded.reshape(-1, columns, *pixels.shape[1:])
@@ -99,7 +103,7 @@ def grid(pixels: Pixels, columns: int) -> Pixels:
 
 
 def colour_heat(heat: NDArray[np.floating]) -> Pixels:
-    """Return `heat` [H, W] in [0, 1] as RGB uint8 [H, W, 3]: black, red, yellow, white with growing heat."""
+    """Return `heat` [..., H, W] in [0, 1] as RGB uint8 [..., H, W, 3], from black over red and yellow to white."""
     ramps = np.stack([3 * heat, 3 * heat - 1, 3 * heat - 2], axis=-1)
     return np.asarray(np.rint(255 * np.clip(ramps, 0, 1)), np.uint8)
 
@@ -116,7 +120,7 @@ def _open(data: bytes) -> Image.Image:
         raise TooLargeError(
             f"image: expected at most {MAX_IMAGE_SIDE} pixels a side, got more ({error}); make it smaller"
         ) from None
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - as in `decode`
         raise _damaged(error) from None
     _check_side(*image.size)
     _check_cost(image, data)
@@ -125,11 +129,11 @@ def _open(data: bytes) -> Image.Image:
 
 def _damaged(error: Exception) -> NotAnImageError:
     reason = str(error) or type(error).__name__
-    return NotAnImageError(f"image: expected a complete image, got a damaged one ({reason}); send it again")
+    return NotAnImageError(f"image: is damaged ({reason}); send a complete file")
 
 
 def _cost(image: Image.Image, data: bytes) -> int:
-    # Coded data never hold a marker's two bytes, so this count is exact, or too high by those in a thumbnail.
+    # Coded data never contain the two bytes of a marker. So the count is exact, or too high by the scans of a thumbnail.
     scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
     return image.width * image.height * max(scans, 1)
 
@@ -151,12 +155,12 @@ def _check_side(width: int, height: int) -> None:
 
 def _upright(image: Image.Image, background: int) -> Image.Image:
     if max(image.size) > DRAFT_SIDE:
-        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does nothing but for JPEG
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))  # does nothing for other formats
     image.load()
     grey = Image.new("L", image.size)
     for top, band in _bands(image):
         grey.paste(_grey(band, background), (0, top))
-    grey.info.update(image.info)  # holds the orientation
+    grey.info.update(image.info)  # the orientation
     return ImageOps.exif_transpose(grey)
 
 
@@ -180,11 +184,11 @@ def _fit(grey: Image.Image, size: int, *, invert: bool) -> Pixels:
         grey = ImageOps.invert(grey)
     side = max(grey.size)
     if grey.size != (side, side):
-        grey = ImageOps.pad(grey, (side, side), color=0)
+        grey = ImageOps.pad(grey, (side, side), color=EDGE_COLOUR)
     if side != size:
         grey = grey.resize((size, size), Image.Resampling.BILINEAR)
     return np.array(grey, np.uint8)
 
 
 def _describe(data: bytes) -> str:
-    return f"{len(data):,} bytes that begin {data[:8]!r}" if data else "an empty file"
+    return f"{len(data):,} bytes that begin with {data[:8]!r}" if data else "an empty file"

@@ -1,1 +1,1 @@
-"""What a published model is and how it runs: the only part of the service that training may import."""
+"""The format of published models and how they run. With errors, images and atomic, all that training may import."""

@@ -1,7 +1,7 @@
-"""The published model folder, `models/<name>/`: its files, who writes and reads them, and its verification.
+"""The folder of a published model, `models/<name>/`: its files are written, read and verified here.
 
-A folder that does not match its manifest (schema, set of files, sha256 of each) is refused with one sentence that names
-the file. What only a running graph can prove (signature, golden outputs) is checked by `service.published.detector`.
+A folder that does not match its manifest (schema, set of files, sha256 of each file) is refused in one sentence that
+names the file. `service.published.onnx_model` checks the signature and the golden outputs, which need a running graph.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ CURVES = "curves.png"
 CONFUSION = "confusion.png"
 EMBEDDING = "embedding.png"
 SCORES = "scores.png"
-MAX_ARRAY_BYTES = 256 * 2**20  # of a golden or calibration file once unpacked
+MAX_ARRAY_BYTES = 256 * 2**20  # of golden.npz or calibration.npz after unpacking
 
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float32]
@@ -41,21 +41,25 @@ _METRICS = TypeAdapter(list[Metric])
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published model whose manifest and file hashes have been verified."""
+    """A published model whose manifest and file hashes have been verified.
+
+    published = load(Path("models/mnist-0"))
+    published.manifest.normal_classes, published.calibration(), published.metrics()
+    """
 
     path: Path
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """Return the path of a file that the manifest lists; ArtifactError if it lists no such file."""
+        """Return the path of the file `name`; ArtifactError if the manifest does not list it."""
         if name not in self.manifest.files:
             raise ArtifactError(
-                f"{self.path}: expected the file {name}, the manifest lists none; publish the model again"
+                f"{self.path}: expected the file {name}, but the manifest does not list it; publish the model again"
             )
         return self.path / name
 
     def metrics(self) -> list[Metric]:
-        """Return the contents of metrics.json; ArtifactError if it holds something else."""
+        """Return the metrics in metrics.json; ArtifactError if the file holds anything else."""
         path = self.file(METRICS)
         try:
             return _METRICS.validate_json(path.read_bytes())
@@ -65,16 +69,16 @@ class Artifact:
             ) from None
 
     def golden(self) -> tuple[Arrays, Arrays]:
-        """Return inputs and outputs by name, as `write_golden` was given them; ArtifactError if there are none."""
+        """Return the golden inputs and outputs by name, as given to `write_golden`; ArtifactError if there are none."""
         path = self.file(GOLDEN)
         arrays = read_arrays(path)
-        inputs, outputs = (_named(prefix, arrays) for prefix in ("in_", "out_"))
+        inputs, outputs = (_with_prefix(prefix, arrays) for prefix in ("in_", "out_"))
         if not inputs or not all(len(array) for array in inputs.values()):
-            raise ArtifactError(f"{path}: expected inputs and their outputs, found none; publish the model again")
+            raise ArtifactError(f"{path}: expected inputs and outputs, found none; publish the model again")
         return inputs, outputs
 
     def calibration(self) -> Floats:
-        """Return the sorted scores [n] of normal images that the p-values stand on; ArtifactError if there are none."""
+        """Return the calibration scores, float32 [n] in ascending order; ArtifactError if there are none."""
         path = self.file(CALIBRATION)
         scores = read_arrays(path).get("score", np.empty(0))
         if scores.ndim != 1 or not len(scores) or scores.dtype.kind != "f":
@@ -87,21 +91,21 @@ class Artifact:
 
 
 def write_metrics(folder: Path, metrics: Sequence[Metric]) -> None:
-    """Write metrics.json into `folder`."""
+    """Write `metrics` into `folder` as metrics.json."""
     (folder / METRICS).write_bytes(_METRICS.dump_json(list(metrics), indent=2) + b"\n")
 
 
 def write_golden(folder: Path, inputs: Arrays, outputs: Arrays) -> None:
-    """Write golden.npz into `folder`: `inputs` by name and what the graph makes of them."""
+    """Write golden.npz into `folder`: the `inputs` of the graph and its `outputs`, both by name."""
     arrays = {f"in_{name}": array for name, array in inputs.items()}
     arrays |= {f"out_{name}": array for name, array in outputs.items()}
     np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
 
 
 def write_calibration(folder: Path, scores: Sequence[float] | Floats, groups: NDArray[np.int64] | None = None) -> None:
-    """Write calibration.npz into `folder`: `scores` [n] of normal images by models that have not seen them.
+    """Write calibration.npz into `folder`: `scores` [n] of normal images by models that were not fitted on them.
 
-    `groups` [n], where they are known, say which images belong together.
+    `groups` [n], if known, are the numbers of the groups (writer, device, batch) that the images belong to.
     """
     order = np.argsort(np.asarray(scores, np.float32), kind="stable")
     arrays: dict[str, NDArray[Any]] = {"score": np.asarray(scores, np.float32)[order]}
@@ -111,7 +115,10 @@ def write_calibration(folder: Path, scores: Sequence[float] | Floats, groups: ND
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file by name; ArtifactError if it is damaged, pickled or larger than MAX_ARRAY_BYTES."""
+    """Return the arrays of an .npz file by name.
+
+    Raises ArtifactError for a file that is damaged, holds pickled objects or unpacks to more than MAX_ARRAY_BYTES.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -127,22 +134,24 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
+    """Return the sha256 of the file `path` as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(path: Path) -> Artifact:
-    """Return the verified artifact in the folder `path`; ArtifactError names the first file that is wrong."""
+    """Return the verified artifact in the folder `path`; ArtifactError names the first wrong file."""
     manifest = read_manifest(path)
     if manifest.name != path.resolve().name:
         raise ArtifactError(
-            f"{path / MANIFEST}: expected the name {path.resolve().name!r} of its folder, got {manifest.name!r}; "
+            f"{path / MANIFEST}: expected the folder's name {path.resolve().name!r}, got {manifest.name!r}; "
             "rename the folder back or publish the model again"
         )
     for name, expected in manifest.files.items():
         _verify_file(path / name, expected)
-    visible = {child.name for child in path.iterdir() if not child.name.startswith(".")}  # .DS_Store may stay
+    visible = {
+        child.name for child in path.iterdir() if not child.name.startswith(".")
+    }  # hidden files such as .DS_Store do no harm
     unlisted = visible - manifest.files.keys() - {MANIFEST}
     if unlisted:
         raise ArtifactError(f"{path / min(unlisted)}: expected only files that the manifest lists; remove it")
@@ -150,16 +159,16 @@ def load(path: Path) -> Artifact:
 
 
 def find(models_dir: Path) -> list[Path]:
-    """Return the artifact folders in `models_dir`, those that hold a manifest.json, in order of name."""
+    """Return the folders in `models_dir` that hold a manifest.json, in order of name; ArtifactError if it is no folder."""
     if not models_dir.is_dir():
         raise ArtifactError(
-            f"{models_dir}: expected a folder of published models, found none; give one or publish a model"
+            f"{models_dir}: expected a folder of published models, found none; give another or publish a model"
         )
     return sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST}"))
 
 
 def load_named(models_dir: Path, name: str) -> Artifact:
-    """Return the verified artifact called `name`; UnknownModelError lists the names there are."""
+    """Return the verified artifact `name`. UnknownModelError lists the known names."""
     known = {path.name: path for path in find(models_dir)}
     if name not in known:
         names = ", ".join(known) or "none"
@@ -168,7 +177,7 @@ def load_named(models_dir: Path, name: str) -> Artifact:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest in `folder`, without a look at the files it lists; ArtifactError if it is none."""
+    """Return the manifest in `folder` without checking the files that it lists; ArtifactError if it is not valid."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -179,21 +188,19 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
-    """Raise ArtifactError if nothing can be published as `name`: it is none, or taken and not to be replaced."""
+    """Raise ArtifactError if `name` is not a valid name, or is taken and `replace` is false."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise ArtifactError(f"name {name!r}: expected lower-case words and digits joined by hyphens; give another name")
     if (models_dir / name).exists() and not replace:
-        raise ArtifactError(
-            f"{models_dir / name}: expected no such artifact yet, found one; give another name or publish with --replace"
-        )
+        raise ArtifactError(f"{models_dir / name}: already exists; give another name or --replace")
 
 
 @contextmanager
 def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
-    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and vanishes if not.
+    """Yield an empty folder that becomes `models_dir`/`name` if the block ends without an error, and is removed if not.
 
-    ArtifactError if `name` is none, is taken and not to be replaced, before the block or after it, or if `models_dir`
-    cannot be written to. What is replaced is put back if the new folder cannot take its place.
+    Raises ArtifactError, before or after the block, if `name` is not valid or is taken and `replace` is false. Raises it
+    also if `models_dir` cannot be written. A replaced folder is put back if the new folder cannot take its place.
 
         with staging(models_dir, "mnist-0", replace=False) as folder:
             write_calibration(folder, scores)
@@ -205,24 +212,22 @@ def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
         models_dir.mkdir(parents=True, exist_ok=True)
         staged = tempfile.TemporaryDirectory(dir=models_dir, prefix=".publish-")
     except OSError as error:
-        raise ArtifactError(
-            f"{models_dir}: expected a folder to write to, got {error.strerror}; give another --models-dir"
-        ) from None
+        raise ArtifactError(f"{models_dir}: cannot be written: {error.strerror}; give another --models-dir") from None
     with staged as folder:
         path = Path(folder) / name
         path.mkdir()
         yield path
-        require_free(models_dir, name, replace=replace)  # again: somebody may have published meanwhile
+        require_free(models_dir, name, replace=replace)  # again, since somebody else may have published it meanwhile
         _swap(path, target, Path(folder) / "replaced")
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """Return the sha256 of every file in the folder `path` by name."""
+    """Return the sha256 of every file in the folder `path`, by file name, without hidden files."""
     return {file.name: sha256_of(file) for file in sorted(path.iterdir()) if not file.name.startswith(".")}
 
 
 def seal(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` with the hashes of all other files into the folder `path`."""
+    """Write `manifest`, with the hashes of all other files, into the folder `path`."""
     (path / MANIFEST).write_text(manifest.model_copy(update={"files": hashes(path)}).model_dump_json(indent=2) + "\n")
 
 
@@ -238,7 +243,7 @@ def _verify_file(path: Path, expected: str) -> None:
 
 
 def _swap(new: Path, target: Path, replaced: Path) -> None:
-    """Put the folder `new` where `target` is, which moves to `replaced`; if that fails, `target` stays."""
+    """Move `target`, if it exists, to `replaced` and `new` to `target`; ArtifactError leaves `target` as it was."""
     occupied = target.exists()
     if occupied:
         target.rename(replaced)
@@ -247,12 +252,10 @@ def _swap(new: Path, target: Path, replaced: Path) -> None:
     except OSError as error:
         if occupied:
             replaced.rename(target)
-        raise ArtifactError(
-            f"{target}: expected a folder that can be written, got {error.strerror}; try again"
-        ) from None
+        raise ArtifactError(f"{target}: cannot be written: {error.strerror}; try again") from None
 
 
-def _named(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""A published detector again, with p-values calibrated on normal images of one's own."""
+"""Re-calibration: a copy of a published detector, calibrated on a user's own normal images."""
 
 import shutil
 from collections.abc import Sequence
@@ -9,20 +9,18 @@ from service.published import artifact
 from service.published.artifact import Artifact
 from service.published.manifest import Calibration
 
-MIN_IMAGES = 20  # with fewer no p-value is as low as 0.05, the usual alpha
+MIN_IMAGES = 20  # the smallest p-value is 1 / (n + 1), and must be below the default alpha of 0.05
 RATES = "false_alarm_rate", "detection_rate"
 
 
 def write(path: Path, base: Artifact, scores: Sequence[float], made_of: Calibration) -> None:
-    """Write the detector `base` into the empty folder `path`, calibrated on the `scores` of normal images instead.
+    """Write the detector `base` into the empty folder `path`, calibrated on `scores` [n] of normal images.
 
-    What depended on its former calibration is left out: the rates among its metrics, and the picture of its threshold.
-    SourceError if there are fewer than MIN_IMAGES scores.
+    Rates among the metrics and the picture of the threshold are left out, since they depend on the old calibration.
+    Raises SourceError for fewer than MIN_IMAGES scores.
     """
     if len(scores) < MIN_IMAGES:
-        raise SourceError(
-            f"normal images: expected at least {MIN_IMAGES} that can be read, got {len(scores)}; add some"
-        )
+        raise SourceError(f"normal images: expected at least {MIN_IMAGES} readable images, got {len(scores)}; add some")
     for name in base.manifest.files.keys() - {artifact.CALIBRATION, artifact.METRICS, artifact.SCORES}:
         shutil.copy(base.path / name, path / name)
     artifact.write_calibration(path, scores)

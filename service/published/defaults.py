@@ -1,4 +1,4 @@
-"""Where published models are and which one is meant where none is named: one answer for HTTP and the command line."""
+"""The default folder of published models and the default models, for HTTP and both commands."""
 
 import os
 from collections.abc import Iterable
@@ -17,9 +17,10 @@ def models_dir() -> Path:
 
 
 def model_name(kind: Literal["detector", "generator"], manifests: Iterable[Manifest]) -> str:
-    """Return DETECTOR or GENERATOR; where no model of that name is among `manifests`, the first of its kind that is.
+    """Return the name of the default model of `kind`: DETECTOR or GENERATOR if `manifests` has it, else the first.
 
-    Of generators, those that can be asked for a class come first.
+    Conditional generators come before others. If `manifests` has no model of this kind, the name is still DETECTOR or
+    GENERATOR, for the error message.
     """
     preferred = DETECTOR if kind == "detector" else GENERATOR
     candidates = sorted((each for each in manifests if each.kind == kind), key=lambda each: not each.takes_labels)

@@ -1,4 +1,4 @@
-"""From pixels to anomaly scores, p-values, reconstructions and heat maps, by a published detector."""
+"""A published detector: pixels -> anomaly scores, p-values, reconstructions and heat maps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -18,21 +18,22 @@ DEFAULT_ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one image: its scores, or else `error`. What is not known is None.
+    """The result for one image: its scores, or `error`. What is not known is None.
 
-    These are the columns of every answer, table and file; nothing else lists them.
+    These fields are the columns of every answer, table and file. They are listed only here.
     """
 
     id: Annotated[str, Field(description="Name of the file, or position of the array.")]
     l_con: Annotated[
         float | None,
-        Field(description="Mean absolute pixel error of the reconstruction, in [0, 1] of the pixel range."),
+        Field(description="Mean absolute error of the reconstruction, as a fraction of the pixel range, in [0, 1]."),
     ] = None
     latent: Annotated[
-        float | None, Field(description="Distance of the codes of image and reconstruction, in standard deviations.")
+        float | None,
+        Field(description="Distance between the latent codes of image and reconstruction, in standard deviations."),
     ] = None
     density: Annotated[
-        float | None, Field(description="How unlikely the image is among normal ones, in standard deviations.")
+        float | None, Field(description="How unlikely the image is among normal images, in standard deviations.")
     ] = None
     score: Annotated[float | None, Field(description="The combined anomaly score; higher is more anomalous.")] = None
     p_value: Annotated[
@@ -40,19 +41,23 @@ class Row:
     ] = None
     is_anomaly: Annotated[bool | None, Field(description="Whether p_value <= alpha.")] = None
     closest: Annotated[
-        str | None, Field(description="Groups: the class that the image is most like, whose figures the others are.")
+        str | None,
+        Field(description="Groups: the class with the highest p-value. The other figures are for this class."),
     ] = None
-    p_values: Annotated[dict[str, float] | None, Field(description="Groups: the p-value for each class.")] = None
+    p_values: Annotated[dict[str, float] | None, Field(description="Groups: the p-value of each class.")] = None
     error: Annotated[str | None, Field(description="Why the image could not be scored.")] = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of N images, each array [N]; higher means more anomalous, except for `p_value`.
+    """Scores of N images, each array [N]. Higher means more anomalous, except for `p_value`.
 
-    The names are those of Row. `p_value` in (0, 1] is the conformal p-value of `score`. `closest` says whose figures these
-    are: the index of the detector, of those asked, that takes the image for most normal; `p_values` [N, detectors] are those
-    of all. A single detector is 0. `classes` names what each detector of a group takes for normal.
+    The names are those of Row. `p_value` in (0, 1] is the conformal p-value of `score`. In a group, `closest` is the
+    index of the detector with the highest p-value, and the figures are by this detector. `p_values` [N, detectors] are
+    by all detectors, and `classes` names the normal class of each. A single detector has index 0 and no `classes`.
+
+        scores = detector.score(pixels)
+        scores[:10].p_value, scores.is_anomaly(alpha=0.05), scores.rows(ids, alpha=0.05)
     """
 
     l_con: Floats
@@ -65,16 +70,16 @@ class Scores:
     classes: tuple[str, ...] = ()
 
     def __getitem__(self, rows: slice) -> "Scores":
-        """Return the scores of some of the images."""
+        """Return the scores of the images in the slice `rows`."""
         arrays = {name: getattr(self, name)[rows] for name in ARRAYS}
         return Scores(**arrays, classes=self.classes)
 
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
-        """Return [N], true where p_value <= alpha: a false alarm for at most a fraction `alpha` of normal images."""
+        """Return [N], true where p_value <= alpha. At most a fraction `alpha` of normal images is a false alarm."""
         return self.p_value <= alpha
 
     def rows(self, ids: Iterable[str], alpha: float) -> list[Row]:
-        """Return one row for each image, by its name in `ids`; figures have as many digits as tell them apart."""
+        """Return one row per image, named by `ids` [N]. Figures have the fewest digits that identify them."""
         figures = zip(*(map(_shortest, getattr(self, name)) for name in FIGURES), strict=True)
         named = zip(ids, figures, self.is_anomaly(alpha).tolist(), strict=True)
         rows = [
@@ -95,20 +100,20 @@ ARRAYS = tuple(field.name for field in fields(Scores) if field.name != "classes"
 
 
 def _shortest(value: np.floating) -> float:
-    """Return the float that prints with the fewest digits among those that round to `value`."""
+    """Return the float with the fewest digits among those that round to `value`."""
     return float(str(value))
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Scores of N images, and `planes` uint8 [N, 3, H, W]: image, reconstruction, and heat map of 255 values."""
+    """Scores of N images, and `planes` uint8 [N, 3, H, W]: image, reconstruction and heat map, each 0 to 255."""
 
     scores: Scores
     planes: images.Pixels
 
 
 class Detector:
-    """A published detector, ready to score; ArtifactError if it does not give its own golden outputs here.
+    """A published detector, ready to score; ArtifactError if it does not repeat its golden outputs on this machine.
 
     detector = Detector(artifact.load(Path("models/mnist-0")))
     scores = detector.score(pixels)  # uint8 [N, 32, 32], light glyphs on black
@@ -146,28 +151,28 @@ class Detector:
 
     @property
     def calibration_size(self) -> int:
-        """Number of held-out normal images behind the p-values."""
+        """Number of normal images behind the p-values."""
         return len(self.calibration)
 
     def score(self, pixels: images.Pixels) -> Scores:
-        """Return the scores of grey uint8 `pixels` [N, image_size, image_size], each independent of the others."""
+        """Return the scores of grey uint8 `pixels` [N, image_size, image_size]. No score depends on other images."""
         return self.examine(pixels).scores
 
     def reconstruct(self, pixels: images.Pixels) -> images.Pixels:
-        """Return what the model makes of `pixels`, in the same shape and range."""
+        """Return the reconstruction of `pixels`, uint8 of the same shape."""
         reconstruction: images.Pixels = self._model(pixels=pixels)["reconstruction"]
         return reconstruction
 
     def explain(self, pixels: images.Pixels) -> Floats:
-        """Return per pixel how odd its surroundings are, in [0, 1]: the heat map."""
+        """Return the heat map of `pixels`, float32 of the same shape in [0, 1]: how odd each pixel's surroundings are."""
         return np.asarray(self._model(pixels=pixels)["heat"] / np.float32(255), np.float32)
 
     def compare(self, pixels: images.Pixels) -> images.Pixels:
-        """Return `pixels`, their reconstruction and their heat map of 255 values, side by side [N, 3, H, W]."""
+        """Return `pixels`, their reconstruction and their heat map as planes, uint8 [N, 3, H, W]."""
         return self.examine(pixels).planes
 
     def examine(self, pixels: images.Pixels) -> Examination:
-        """Return what `score` and what `compare` return, at the cost of one."""
+        """Return the results of `score` and `compare` from one run of the graph."""
         out = self._model(pixels=pixels)
         p_values = conformal_p_values(out["score"], self.calibration)
         parts = out["l_con"], out["latent"], out["density"], out["score"]
@@ -176,7 +181,7 @@ class Detector:
 
 
 def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return p = (1 + #{calibration >= score}) / (n + 1) for `scores` [N] against sorted `calibration` [n].
+    """Return p = (1 + #{calibration >= score}) / (n + 1), [N], for `scores` [N] and sorted `calibration` [n].
 
     Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image
     is exchangeable with the calibration images, P(p <= alpha) <= alpha. Ties count as at least as anomalous.

@@ -1,4 +1,4 @@
-"""From class name, count and seed to generated pixels, by a published generator."""
+"""A published generator: class name, count and seed -> generated pixels."""
 
 from typing import Any
 
@@ -10,15 +10,16 @@ from service.images import Pixels
 from service.published.artifact import Artifact
 from service.published.onnx_model import Device, OnnxModel, verify_golden
 
-CHUNK = 16
-MAX_SEED = 2**32 - 1  # one word of NumPy's seed sequence, so that no two pairs (seed, k) share a stream
+CHUNK = 16  # images that the graph generates at a time
+MIN_ANGLE = 1e-4  # radians; below, the formula of `slerp` tends to 0 / 0, and its limit is a straight line
+MAX_SEED = 2**32 - 1  # one word of NumPy's seed sequence, so that no two pairs (seed, k) share a random stream
 
 Latents = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
 class Generator:
-    """A published generator, ready to sample; ArtifactError if it does not give its own golden outputs here.
+    """A published generator, ready to sample; ArtifactError if it does not repeat its golden outputs on this machine.
 
     generator = Generator(artifact.load(Path("models/cifar10-cond")))
     generator.sample("cat", count=16, seed=7)  # uint8 [16, 32, 32, 3]
@@ -44,24 +45,25 @@ class Generator:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes that can be asked for, in order of label; empty for an unconditional model."""
+        """Names of the classes to choose from, in order of label; empty for an unconditional model."""
         return self.manifest.class_names if self.is_conditional else ()
 
     def sample(self, class_name: str | None, count: int, seed: int) -> Pixels:
         """Return `count` generated images, uint8 [count, H, W, 3].
 
-        Image k depends on (seed, k) and the class alone, never on `count`. The class is given by name or index; None
-        means mixed: image k is of class k modulo the number of classes. UnknownClassError for a class it does not know.
+        Image k depends on (seed, k) and the class only, never on `count`. `class_name` is a name or an index. None
+        means all classes in turn: image k is of class k modulo the number of classes. Raises UnknownClassError for an
+        unknown class, ValueRangeError for a count below 1 or a seed outside 0 to MAX_SEED.
         """
         if count < 1:
             raise ValueRangeError(f"count: expected at least 1, got {count}; ask for more")
         return self._generate(self._latents(seed, count), self._labels(class_name, count))
 
     def walk(self, class_name: str | None, seeds: tuple[int, int], steps: int) -> Pixels:
-        """Return the first image of each seed and what lies between, uint8 [steps, H, W, 3], steps >= 2.
+        """Return the first image of each of two seeds and images between them, uint8 [steps, H, W, 3].
 
-        The latents lie evenly on the great circle from one to the other (spherical interpolation, White,
-        arXiv:1609.04468). None as class means the first one, as in `sample`.
+        The latents lie evenly on a great circle (spherical interpolation, White, arXiv:1609.04468). None as class means
+        the first class. Raises UnknownClassError and ValueRangeError as `sample` does; `steps` must be 2 or more.
         """
         if steps < 2:
             raise ValueRangeError(f"steps: expected at least 2, got {steps}; ask for more")
@@ -70,7 +72,7 @@ class Generator:
         return self._generate(slerp(start, end, steps), None if label is None else label.repeat(steps))
 
     def class_of(self, class_name: str | None, k: int) -> str | None:
-        """Return the name of the class of image k of `sample`; None for an unconditional model."""
+        """Return the name of the class of image k in `sample`; None for an unconditional model."""
         labels = self._labels(class_name, k + 1)
         return None if labels is None else self.class_names[labels[k]]
 
@@ -87,8 +89,8 @@ class Generator:
             return np.arange(count) % len(self.class_names) if self.is_conditional else None
         if not self.is_conditional:
             raise ValueRangeError(
-                f"class {class_name!r}: expected none, {self.manifest.name} is not conditional; leave the class out or "
-                "name a conditional model"
+                f"class {class_name!r}: expected none, since {self.manifest.name} is not conditional; leave the class out "
+                "or name a conditional model"
             )
         return np.full(count, self._label(class_name))
 
@@ -115,7 +117,7 @@ class Generator:
         return self._generate(z, labels)
 
     def _generate(self, z: Latents, labels: Labels | None) -> Pixels:
-        # Matrix products may sum in another order for another batch size: chunks of one size keep the bytes the same.
+        # The sums in matrix products depend on the batch size, so chunks of one size keep the bytes the same.
         count, missing = len(z), -len(z) % CHUNK
         inputs: dict[str, NDArray[Any]] = {"z": z} if labels is None else {"z": z, "labels": labels}
         padded = {name: np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)]) for name, x in inputs.items()}
@@ -131,5 +133,5 @@ def slerp(start: Latents, end: Latents, steps: int) -> Latents:
     """Return latents [steps, D] from `start` to `end` [D] at equal angles; equal ends give equal latents."""
     t = np.linspace(0, 1, steps)[:, None]
     cosine = np.clip(start @ end / (np.linalg.norm(start) * np.linalg.norm(end)), -1, 1)
-    angle = max(np.arccos(cosine), 1e-4)  # the limit for equal ends, where the formula is 0 / 0, is a straight line
+    angle = max(np.arccos(cosine), MIN_ANGLE)
     return np.asarray((np.sin((1 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle), np.float32)

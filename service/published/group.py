@@ -1,4 +1,4 @@
-"""Several detectors asked together which class an image looks like, if any."""
+"""Several detectors together: which class, if any, an image looks like."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,18 +12,21 @@ from service.published.manifest import NAME_PATTERN, Manifest
 
 
 class Group:
-    """The detectors of single classes, each answering for its own; quacks like a Detector.
+    """Detectors of one class each, with the methods of one Detector.
 
-    An image is judged by the detector of the class that is closest: the one with the highest p-value, of several the one
-    with the lowest score. Its p-value is valid for all classes together: if the image is a normal one of class k, then
-    P(max p <= alpha) <= P(p_k <= alpha) <= alpha.
+    The closest class judges an image: its detector has the highest p-value, and among equals the lowest score. Its
+    p-value is valid for all classes: for a normal image of class k, P(max p <= alpha) <= P(p_k <= alpha) <= alpha.
+    Raises ArtifactError for detectors of different image sizes.
+
+    group = Group("all-mnist", [Detector(artifact.load(models_dir / name)) for name in names])
+    group.score(pixels).closest  # [N], indices into group.class_names
     """
 
     def __init__(self, name: str, detectors: Sequence[Detector]) -> None:
         sizes = {detector.image_size for detector in detectors}
         if len(sizes) > 1:
             raise ArtifactError(
-                f"{name}: expected detectors for one image size, got {sorted(sizes)}; publish them alike"
+                f"{name}: expected detectors for one image size, got {sorted(sizes)}; publish them with one size"
             )
         self.name = name
         self.detectors = tuple(detectors)
@@ -35,24 +38,24 @@ class Group:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The class that each detector takes for normal."""
+        """The normal class of each detector."""
         return tuple(detector.manifest.normal_classes[0] for detector in self.detectors)
 
     @property
     def calibration_size(self) -> int:
-        """The least number of held-out normal images behind a p-value."""
+        """The smallest number of normal images behind a p-value."""
         return min(detector.calibration_size for detector in self.detectors)
 
     def score(self, pixels: Pixels) -> Scores:
-        """Return the scores of grey uint8 `pixels` [N, image_size, image_size] by the detector of the closest class."""
+        """Return the scores of grey uint8 `pixels` [N, image_size, image_size] by the closest class."""
         return self.examine(pixels).scores
 
     def compare(self, pixels: Pixels) -> Pixels:
-        """Return `pixels`, their reconstruction and their heat map [N, 3, H, W] by the detector of the closest class."""
+        """Return `pixels`, reconstruction and heat map as planes, uint8 [N, 3, H, W], by the closest class."""
         return self.examine(pixels).planes
 
     def examine(self, pixels: Pixels) -> Examination:
-        """Return both, at the cost of one."""
+        """Return the results of `score` and `compare` from one run of each graph."""
         each = [detector.examine(pixels) for detector in self.detectors]
         p_values = np.stack([one.scores.p_value for one in each], axis=1)  # [N, detectors]
         scores = np.stack([one.scores.score for one in each], axis=1)
@@ -68,10 +71,10 @@ class Group:
 
 
 def members(manifests: Iterable[Manifest]) -> dict[str, list[str]]:
-    """Return the names of the detectors in each group by its name, all-DATA; a group has two at least.
+    """Return the names of the detectors in each group, by the group's name all-DATA.
 
-    A group is of all detectors for one class each of one data set; of several for one class, the first by name. A detector
-    that was calibrated again, on images of one's own, is in no group.
+    A group has the detectors of single classes of one data set, one per class and at least two. If a class has several
+    detectors, the first by name is taken. A re-calibrated detector is in no group.
     """
     groups: dict[str, dict[str, str]] = {}
     for manifest in sorted(manifests, key=lambda manifest: manifest.name):

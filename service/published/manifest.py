@@ -1,4 +1,4 @@
-"""The schema of manifest.json and metrics.json: what a published model says about itself."""
+"""The schemas of manifest.json and metrics.json, the description of a published model."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ class _Frozen(BaseModel):
 
 
 class TensorSpec(_Frozen):
-    """One graph input or output; a string in `shape` is a dynamic axis, such as "batch"."""
+    """An input or output of a graph. A string in `shape`, such as "batch", is a dynamic axis."""
 
     name: str
     dtype: str
@@ -34,16 +34,17 @@ class Graph(_Frozen):
 
 
 class Parity(_Frozen):
-    """Largest relative difference between torch and ONNX Runtime over all outputs, for each batch size tried."""
+    """The largest relative difference between torch and ONNX Runtime over all outputs, by batch size."""
 
     tolerance: float
     relative_difference: dict[int, float]
 
 
 class Provenance(_Frozen):
-    """Where the weights come from: enough to train them again; `invert` if the images of `data` are dark on light.
+    """The origin of the weights, enough to train them again.
 
-    `commit` is the code that trained, `published_commit` that which then fitted the density, calibrated and exported.
+    `commit` is the code that trained, and `published_commit` the code that exported. `invert` says that the images of
+    `data` show dark glyphs on light. `train_seconds` is the duration of the training on `device`.
     """
 
     created: str
@@ -60,7 +61,7 @@ class Provenance(_Frozen):
 
 
 class Calibration(_Frozen):
-    """Normal images of one's own, `images` in number, that p-values were calibrated on instead of those of `base`."""
+    """A re-calibration of the detector `base` on `images` normal images from `sources`."""
 
     created: str
     base: str
@@ -70,11 +71,11 @@ class Calibration(_Frozen):
 
 
 class Metric(_Frozen):
-    """One number and what it takes to judge it; metrics.json is a list of them.
+    """A measured value with its deviation and origin. metrics.json is a list of metrics.
 
     `samples` counts the images behind `value`. `deviation` is a standard deviation, and `deviation_of` says over what:
-    over bootstrap resamples of the images, over `splits` or `subsets` of them, or of the mean (its standard error); None
-    where a file from before version 0.2 does not say. `implementation` names the library or the rule.
+    bootstrap resamples of the images, `splits` or `subsets` of the images, or the mean (the standard error). It is None
+    in files from before version 0.2. `implementation` names the library or the rule.
     """
 
     model_config = ConfigDict(extra="ignore")  # files from before version 0.2 also have `seeds`, always 1
@@ -109,5 +110,5 @@ class Manifest(_Frozen):
 
     @property
     def takes_labels(self) -> bool:
-        """Whether a graph takes labels, so that a class can be asked for."""
+        """Whether a graph takes labels, so that a user can choose a class."""
         return any(tensor.name == "labels" for graph in self.graphs.values() for tensor in graph.inputs)

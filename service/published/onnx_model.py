@@ -1,4 +1,4 @@
-"""ONNX graphs as functions from numpy to numpy; the only user of ONNX Runtime."""
+"""ONNX graphs as functions from NumPy arrays to NumPy arrays. The only user of ONNX Runtime."""
 
 import contextlib
 import ctypes
@@ -15,39 +15,47 @@ from service.errors import ArtifactError, DeviceError
 from service.published.artifact import GOLDEN, Artifact
 from service.published.manifest import Graph, TensorSpec
 
-# Some builds of ONNX Runtime report events, with paths and graph names, to its makers. They read this when imported.
+# Some builds of ONNX Runtime report events, with paths and graph names, to its makers. They read this on import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 Device = Literal["auto", "cpu", "cuda"]
-MAX_BATCH = 256
-GOLDEN_TOLERANCE = 1e-3  # relative; covers other CPUs and GPUs, not another model
+MAX_BATCH = 256  # images in one run of a graph
+GOLDEN_TOLERANCE = 1e-3  # relative; other CPUs and GPUs stay below, another model does not
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
-onnxruntime.set_default_logger_severity(4)  # silent without CUDA; a demanded but missing CUDA is an error below
+SEVERITY_FATAL = 4  # of ONNX Runtime, which otherwise warns when CUDA is absent; OnnxModel raises DeviceError instead
+
+onnxruntime.set_default_logger_severity(SEVERITY_FATAL)
 
 
 class OnnxModel:
     """One ONNX graph whose first axis is the batch.
 
-    `device` "auto" takes CUDA where a driver and a GPU answer, else the CPU; "cuda" raises DeviceError where CUDA
-    cannot be had. `threads` is the number of intra-operator threads; 0 means one per core.
+    The device "auto" is CUDA if there are a driver and a GPU, else the CPU. "cuda" raises DeviceError if CUDA is not
+    usable. `threads` is the number of intra-operator threads; 0 means one per core. Raises ArtifactError for a file
+    that ONNX Runtime cannot run, or whose inputs and outputs are not those of `graph`.
+
+    model = OnnxModel(published.file(graph.file), graph, "cpu", threads=1)
+    model(pixels=pixels)["score"]  # float32 [N] for uint8 [N, 32, 32]
     """
 
     def __init__(self, path: Path, graph: Graph, device: Device = "auto", threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a server's idle threads must sleep
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # idle threads of a server should sleep
         wants_cuda = device == "cuda" or (device == "auto" and cuda_is_usable())
         if wants_cuda:
             _preload_cuda_libraries()
         providers = [CUDA, CPU] if wants_cuda and CUDA in onnxruntime.get_available_providers() else [CPU]
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # noqa: BLE001 (ONNX Runtime's errors share no other base)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no other common base
             raise ArtifactError(
-                f"{path}: expected a graph that ONNX Runtime can run, got: {_first_line(error)}"
+                f"{path}: ONNX Runtime cannot run this graph: {_first_line(error)}; publish the model again"
             ) from None
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != CUDA:
@@ -58,9 +66,9 @@ class OnnxModel:
         _check_signature(path, self._session, graph)
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return every output by name for inputs [N, ...], run in batches of at most MAX_BATCH; N = 0 is allowed."""
+        """Return every output [N, ...] by name for `inputs` [N, ...], run in batches of at most MAX_BATCH. N may be 0."""
         count = len(next(iter(inputs.values())))
-        if not count:  # not every graph can compute nothing, but each can leave out one
+        if not count:  # some graphs fail on an empty batch, so one image is computed and dropped
             one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in inputs.items()}
             return {name: array[:0] for name, array in self(**one).items()}
         names = [output.name for output in self._session.get_outputs()]
@@ -72,7 +80,7 @@ class OnnxModel:
 
 
 def cuda_is_usable() -> bool:
-    """Return whether the CUDA driver is installed and sees a GPU; ONNX Runtime lists only what it was built for."""
+    """Return whether the CUDA driver is installed and sees a GPU. ONNX Runtime only tells what it was built for."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -82,20 +90,23 @@ def cuda_is_usable() -> bool:
 
 
 def verify_golden(model: OnnxModel, artifact: Artifact) -> None:
-    """Run the inputs kept in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
+    """Run the inputs in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
     inputs, outputs = artifact.golden()
     for name, array in model(**inputs).items():
         expected = outputs.get(name)
         difference = np.inf if expected is None else relative_difference(array, expected)
         if difference > GOLDEN_TOLERANCE:
             raise ArtifactError(
-                f"{artifact.path / GOLDEN}: expected the graph to repeat its published outputs, {name} differs by "
+                f"{artifact.path / GOLDEN}: expected the graph to repeat its golden outputs, but {name} differs by "
                 f"{difference:.2g}; publish the model again with this version of ONNX Runtime"
             )
 
 
 def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Return max |found - expected| / max(1, |expected|); one step of a uint8 counts as rounding, not as difference."""
+    """Return max |found - expected| / max(1, |expected|), infinite for other shapes, other types and NaN.
+
+    For uint8 a difference of 1 is rounding, and a larger difference d counts as (d - 1) / 255.
+    """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     wide = expected.astype(np.float64)
@@ -106,14 +117,14 @@ def relative_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
 
 
 def signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the inputs and outputs of the ONNX file at `path`, as ONNX Runtime sees them."""
+    """Return the inputs and outputs of the ONNX file `path`, as ONNX Runtime reports them."""
     return _signature(onnxruntime.InferenceSession(path, providers=[CPU]))
 
 
 def _preload_cuda_libraries() -> None:
-    """Load CUDA and cuDNN from their Python packages where those are installed; what is missing shows in the session."""
+    """Load CUDA and cuDNN from their Python packages, if installed. Otherwise the session falls back to the CPU."""
     if hasattr(onnxruntime, "preload_dlls"):  # absent from builds without CUDA
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it did not find
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints the libraries that it does not find
             onnxruntime.preload_dlls()
 
 
@@ -130,7 +141,7 @@ def _check_signature(path: Path, session: Any, graph: Graph) -> None:
     for expected, found in ((graph.inputs, inputs), (graph.outputs, outputs)):
         if expected != found:
             raise ArtifactError(
-                f"{path}: expected {_names(expected)} as the manifest says, got {_names(found)}; "
+                f"{path}: expected {_names(expected)}, as the manifest says, got {_names(found)}; "
                 "publish the model again"
             )
 

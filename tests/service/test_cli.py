@@ -126,7 +126,7 @@ def test_model_alpha_and_fdr(oddglyph, digits):
 
 
 BAD = {
-    "absent source": (["absent.png"], 1, "absent.png: expected a file, a folder or a pattern"),
+    "absent source": (["absent.png"], 1, "absent.png: names no file or folder"),
     "no image": (
         ["text.txt"],
         1,
@@ -144,14 +144,14 @@ BAD = {
     "out in no folder": (
         ["a.npy", "--out", "absent/a.csv"],
         1,
-        "absent/a.csv: expected a file in a folder that exists",
+        "absent/a.csv: expected a file name in a folder that exists",
     ),
     "out of no kind": (
         ["a.npy", "--out", "a.txt"],
         1,
         "a.txt: expected a name that ends in .csv or .jsonl or .parquet",
     ),
-    "out is a source": (["a.npy", "--out", "a.npy", "--format", "csv"], 1, "a.npy: expected an output other than"),
+    "out is a source": (["a.npy", "--out", "a.npy", "--format", "csv"], 1, "a.npy: is also a source"),
     "no source": ([], 2, "Missing argument 'SOURCE"),
     "alpha": (["a.npy", "--alpha", "1.5"], 2, "Invalid value for '--alpha'"),
     "batch size": (["a.npy", "--batch-size", "0"], 2, "Invalid value for '--batch-size'"),
@@ -219,7 +219,7 @@ def test_samples_are_those_of_the_generator_the_same_for_the_same_seed(oddglyph,
         (["--class", "dog", "--out", "a.png"], "class 'dog': expected one of: ship, cat, frog"),
         (["--model", "mnist-0", "--out", "a.png"], "mnist-0: expected a generator, got a detector"),
         (["--out", "a.gif"], "a.gif: expected a name that ends in .png or .npy"),
-        (["--out", "absent/a.png"], "absent/a.png: expected a file in a folder that exists"),
+        (["--out", "absent/a.png"], "absent/a.png: expected a file name in a folder that exists"),
     ],
 )
 def test_what_cannot_be_sampled_is_one_sentence(arguments, sentence, oddglyph, tmp_path):
@@ -251,7 +251,7 @@ def test_calibrated_on_ones_own_images_alarms_hold_for_those(oddglyph, linear_mo
         "invert": False,
         "images": len(bold),
     }
-    assert oddglyph(*arguments)[2].startswith("oddglyph: error: models/bold-0: expected no such artifact yet")
+    assert oddglyph(*arguments)[2].startswith("oddglyph: error: models/bold-0: already exists")
     assert oddglyph(*arguments, "--replace")[0] == 0
 
 
@@ -268,10 +268,10 @@ def test_what_the_former_calibration_decided_is_left_out(oddglyph):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["few.npy", "--name", "few"], "normal images: expected at least 20 that can be read, got 19; add some"),
+        (["few.npy", "--name", "few"], "normal images: expected at least 20 readable images, got 19; add some"),
         (["text.txt", "--name", "text"], "images: expected some that can be read, got none; the first, text.txt: "),
         (["few.npy", "--name", "../few"], "name '../few': expected lower-case words and digits joined by hyphens"),
-        (["few.npy", "--name", "mnist-1"], "models/mnist-1: expected no such artifact yet, found one"),
+        (["few.npy", "--name", "mnist-1"], "models/mnist-1: already exists"),
         (["few.npy", "--name", "few", "--model", "colours"], "models/colours: expected a detector, got a generator"),
     ],
 )
@@ -296,5 +296,5 @@ def test_a_folder_that_cannot_be_written_to_is_named(oddglyph, linear_models, di
     status, _, err = oddglyph("calibrate", "few.npy", "--name", "few")
     assert status == 1
     assert err == (
-        f"oddglyph: error: {linear_models}: expected a folder to write to, got Permission denied; give another --models-dir\n"
+        f"oddglyph: error: {linear_models}: cannot be written: Permission denied; give another --models-dir\n"
     )

@@ -126,7 +126,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(linear_models, tmp_path, d
         preexec_fn=limit_files,
     )
     assert run.returncode == 1
-    assert run.stderr.startswith(f"oddglyph: error: out.csv: expected to write to it, got: {os.strerror(errno.EFBIG)};")
+    assert run.stderr.startswith(f"oddglyph: error: out.csv: cannot be written: {os.strerror(errno.EFBIG)};")
     assert [path.name for path in tmp_path.iterdir()] == ["digits.npy"]
 
 
@@ -180,7 +180,7 @@ def run_in_shell(command, linear_models, folder):
 def test_closed_standard_output_is_one_sentence(linear_models, png_folder):
     run = run_in_shell("{} score 00.png >&-", linear_models, png_folder)
     assert run.returncode == 1
-    assert run.stderr == ("oddglyph: error: standard output: expected an open one, got a closed one; give --out FILE\n")
+    assert run.stderr == ("oddglyph: error: standard output: is closed; give --out FILE\n")
     assert run_in_shell("{} score 00.png --out out.csv >&- 2>&-", linear_models, png_folder).returncode == 0
     assert (png_folder / "out.csv").read_text().count("\n") == 2
 
@@ -204,9 +204,7 @@ def test_port_in_use_is_one_sentence(linear_models, tmp_path):
         run = run_in_shell(f"{{}} serve --port {port}", linear_models, tmp_path)
     assert run.returncode == 4
     reason = os.strerror(errno.EADDRINUSE)
-    assert run.stderr == (
-        f"oddglyph: error: 127.0.0.1:{port}: expected a free address, got: {reason}; choose another --port\n"
-    )
+    assert run.stderr == (f"oddglyph: error: 127.0.0.1:{port}: cannot listen here: {reason}; choose another --port\n")
 
 
 def test_source_that_breaks_off_has_an_exit_status_of_its_own(linear_models, tmp_path, digits):

@@ -31,7 +31,7 @@ def test_a_whole_artifact_loads(folder: Path):
         ({"kind": "oracle"}, "kind"),
         ({"surprise": 1}, "surprise"),
         ({"image_size": 0}, "image_size"),
-        ({"name": "mnist-1"}, "expected the name 'mnist-0' of its folder, got 'mnist-1'"),
+        ({"name": "mnist-1"}, "expected the folder's name 'mnist-0', got 'mnist-1'"),
         ({"files": {"../passwd": "0" * 64}}, "files"),
         ({"files": {}}, "expected only files that the manifest lists"),
     ],

@@ -154,7 +154,7 @@ def test_a_run_is_published_as_soon_as_it_is_finished(fit: Callable[..., Result]
     result = fit(tmp_path / "run", "--publish", "at-once", "--models-dir", str(tmp_path / "models"))
     assert result.exit_code == 0, result.output
     assert Detector(artifact.load(tmp_path / "models" / "at-once"), "cpu").calibration_size == 200
-    for name, says in {"digits-low": "expected no such artifact yet", "At Once": "expected lower-case words"}.items():
+    for name, says in {"digits-low": "already exists", "At Once": "expected lower-case words"}.items():
         refused = fit(tmp_path / "other", "--publish", name, "--models-dir", str(models))
         assert says in str(refused.exception)
     assert not (tmp_path / "other").exists()

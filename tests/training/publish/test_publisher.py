@@ -40,7 +40,7 @@ def test_a_gan_is_fitted_published_and_measured_in_one_command(photos_npz: Path,
     again = CliRunner().invoke(
         cli.app, ["publish", str(tmp_path / "run"), "--models-dir", str(tmp_path / "models"), "--name", "toy"]
     )
-    assert "expected no such artifact yet" in str(again.exception)
+    assert "already exists" in str(again.exception)
 
 
 @pytest.mark.parametrize(
