@@ -34,7 +34,8 @@ TABLE_ROWS = 50
 MAX_SAMPLES = 10_000
 BROKEN_SOURCE = 3
 PORT_IN_USE = 4
-INTERRUPTED = 130
+SIGNALLED = 128  # plus the number of the signal, as in a shell
+INTERRUPTED = SIGNALLED + signal.SIGINT
 MODELS_DIR = defaults.models_dir()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -42,21 +43,21 @@ stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False,
 
 Source = Annotated[
     list[str],
-    typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar, .parquet."),
+    typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar or .parquet."),
 ]
 Invert = Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")]
-Key = Annotated[str | None, typer.Option(help="Which array of an .npz.", show_default="the only one")]
-Column = Annotated[str | None, typer.Option(help="Which column of a .parquet.", show_default="the only one")]
+Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", show_default="the only one")]
+Column = Annotated[str | None, typer.Option(help="The column of a .parquet file.", show_default="the only one")]
 ModelsDir = Annotated[
     Path,
     typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
 ]
-Threads = Annotated[int, typer.Option(min=0, help="Threads of the model; 0 for one per core.")]
-WhichDevice = Annotated[Device, typer.Option(help="Where to compute.")]
+Threads = Annotated[int, typer.Option(min=0, help="Number of threads for the model; 0 for one per core.")]
+WhichDevice = Annotated[Device, typer.Option(help="Device to compute on.")]
 AnyDetector = Annotated[
     str | None,
     typer.Option(
-        help="A detector from `oddglyph models`, or all-DATA, those of all classes of DATA: which is closest?",
+        help="A detector from `oddglyph models`; or all-DATA, the detectors of all classes of DATA.",
         show_default="mnist-0, else the first",
     ),
 ]
@@ -64,8 +65,8 @@ ControlFdr = Annotated[
     bool,
     typer.Option(
         "--fdr",
-        help="Benjamini-Hochberg over all images: anomalies are those it rejects at level alpha, so that at most that "
-        "share of them is normal, in expectation. Rows are written after the last image and wait in a temporary file.",
+        help="Control the false discovery rate (Benjamini-Hochberg): in expectation, at most a share alpha of the "
+        "anomalies is normal. Rows wait in a temporary file until the last image.",
     ),
 ]
 
@@ -82,7 +83,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Tell whether small images look normal to a published model, how sure that is; or generate images."""
+    """Score small images with a published model, or generate images."""
 
 
 @app.command()
@@ -91,11 +92,14 @@ def score(
     model: AnyDetector = None,
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[
-        Path | None, typer.Option(help="A file .csv, .jsonl or .parquet; standard output if absent.")
+        Path | None, typer.Option(help="A .csv, .jsonl or .parquet file; standard output if absent.")
     ] = None,
-    format_: Annotated[sinks.Format | None, typer.Option("--format", help="If not told by the name of --out.")] = None,
+    format_: Annotated[
+        sinks.Format | None,
+        typer.Option("--format", help="Format of the output.", show_default="by the name of --out, else csv"),
+    ] = None,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Anomalies have a p-value of at most this.")
+        float, typer.Option(min=0, max=1, help="Images with a p-value of at most this are anomalies.")
     ] = DEFAULT_ALPHA,
     fdr: ControlFdr = False,
     invert: Invert = False,
@@ -103,12 +107,15 @@ def score(
     column: Column = None,
     device: WhichDevice = "auto",
     threads: Threads = 0,
-    batch_size: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images held at a time.")] = BATCH_SIZE,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=MAX_BATCH, help="Number of images held in memory.")
+    ] = BATCH_SIZE,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help=f"Exit status 0, not {BROKEN_SOURCE}, although a source breaks off.")
+        bool,
+        typer.Option("--keep-going", help=f"Exit with status 0 instead of {BROKEN_SOURCE} if a source breaks off."),
     ] = False,
 ) -> None:
-    """Score images; one that cannot be read is a row with an error.
+    """Score images. An image that cannot be read becomes a row with an error.
 
     For example: oddglyph score digits/ --out scores.csv
     """
@@ -140,17 +147,19 @@ def score(
 @app.command()
 def calibrate(
     source: Source,
-    name: Annotated[str, typer.Option(help="What the detector so calibrated shall be called.")],
+    name: Annotated[str, typer.Option(help="Name of the new detector.")],
     model: Annotated[
         str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
     ] = None,
     models_dir: ModelsDir = MODELS_DIR,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the model of this name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing model of this name.")] = False,
     invert: Invert = False,
     key: Key = None,
     column: Column = None,
 ) -> None:
-    """Publish a detector again, with p-values from normal images of your own; --alpha then holds for images like these.
+    """Re-calibrate a detector on your own normal images.
+
+    The new detector has p-values for images like yours. Nothing is trained.
 
     For example: oddglyph calibrate my-zeros/ --name my-zeros
     """
@@ -167,14 +176,16 @@ def calibrate(
         )
         calibration.write(path, base, scores, made_of)
     stderr.print(
-        f"normal images: {len(scores):,}, of which {base.manifest.name} takes {tally.anomalies:,} for anomalies "
+        f"normal images: {len(scores):,}, of which {base.manifest.name} calls {tally.anomalies:,} anomalies "
         f"(p-value at most {DEFAULT_ALPHA:g}), unreadable: {tally.errors:,}, out: {models_dir / name}"
     )
 
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Option(help="A file .png, all images in one grid, or .npy, an array [N, H, W, 3].")],
+    out: Annotated[
+        Path, typer.Option(help="A .png file, one grid of all images; or a .npy file, an array [N, H, W, 3].")
+    ],
     class_name: Annotated[
         str | None, typer.Option("--class", help="Name or index of a class.", show_default="all in turn")
     ] = None,
@@ -188,7 +199,10 @@ def sample(
     device: WhichDevice = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Generate images."""
+    """Generate images.
+
+    For example: oddglyph sample --class cat --count 16 --seed 7 --out cats.png
+    """
     sinks.check_pixels(out)
     generator = Generator(_load(model, "generator", models_dir), device, threads)
     sinks.write_pixels(generator.sample(class_name, count, seed), out)
@@ -196,12 +210,15 @@ def sample(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all addresses.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 3000,
     models_dir: ModelsDir = MODELS_DIR,
     device: WhichDevice = "auto",
 ) -> None:
-    """Serve the published models over HTTP, until interrupted; exit status 4 if the address is not free."""
+    """Serve the published models over HTTP until interrupted.
+
+    The exit status is 4 if the address is not free.
+    """
     address.check(host, port)
     settings = {"ODDGLYPH_MODELS": str(models_dir.resolve()), "ODDGLYPH_DEVICE": device}
     options = ["--working-dir", str(Path(__file__).parents[1]), "--host", host, "--port", str(port)]
@@ -260,14 +277,14 @@ def _progress(*, disable: bool) -> Progress:
 
 
 def _show(rows: Iterator[Row]) -> None:
-    """Print the first TABLE_ROWS of `rows` as a table; the others are only counted."""
+    """Print the first TABLE_ROWS of `rows` as a table, and the number of the other rows."""
     table = Table(*sinks.COLUMNS, box=None)
     for row in islice(rows, TABLE_ROWS):
         table.add_row(*map(_cell, sinks.columns_of(row).values()), style="red" if row.is_anomaly else None)
     rest = sum(1 for _ in rows)
     stdout.print(table)
     if rest:
-        stdout.print(f"... and {rest:,} more; give --out FILE to keep all, or --format csv to print all")
+        stdout.print(f"... and {rest:,} more rows; give --out FILE to keep all rows, or --format csv to print them")
 
 
 def _cell(value: str | float | bool | None) -> Text:
@@ -277,11 +294,11 @@ def _cell(value: str | float | bool | None) -> Text:
 
 
 def main() -> None:
-    """Run the command; what goes wrong for a user is one sentence and exit status 1."""
-    for name in ("SIGTERM", "SIGHUP"):  # so that temporary files are removed; Windows has no SIGHUP, nohup ignores it
+    """Run the command. An error is printed as one sentence, and the exit status is 1, or PORT_IN_USE for a taken port."""
+    for name in ("SIGTERM", "SIGHUP"):  # exit in order, so that temporary files are removed; Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
+            signal.signal(number, lambda received, _: sys.exit(SIGNALLED + received))
     try:
         app()
     except OddglyphError as error:

@@ -1,9 +1,12 @@
+import sys
+
 import numpy as np
 import pytest
 from artifacts import write_detector, write_generator
 from containers import COUNT
 from servers import serving
 
+from service import cli
 from service.images import encode_png
 
 
@@ -51,3 +54,23 @@ def png_folder(tmp_path, digits):
 @pytest.fixture(scope="session")
 def pixels(digits):
     return digits["x_test"][:COUNT]
+
+
+@pytest.fixture
+def oddglyph(linear_models, tmp_path, monkeypatch, capsys):
+    """Run the command in this process and in tmp_path; return (exit status, standard output, standard error)."""
+    monkeypatch.setenv("ODDGLYPH_MODELS", str(linear_models))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["oddglyph", *arguments])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run

@@ -1,50 +1,18 @@
-"""The command `oddglyph`, run as a user runs it: what it prints, writes, leaves behind, and its exit status."""
+"""The command `oddglyph score`, run as a user runs it: what it prints and writes, and its exit status."""
 
-import csv
-import errno
-import io
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import parquet
-from scipy import ndimage
 from scipy.stats import false_discovery_control
+from servers import REPOSITORY
+from tables import in_csv
 
-from service import cli, images
+from service import images
 from service.published import artifact
 from service.published.detector import Detector
-from service.published.generator import Generator
-
-REPOSITORY = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "service.cli"]
-
-
-@pytest.fixture
-def oddglyph(linear_models, tmp_path, monkeypatch, capsys):
-    """Runs the command in this process and in tmp_path; returns (exit status, standard output, standard error)."""
-    monkeypatch.setenv("ODDGLYPH_MODELS", str(linear_models))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oddglyph", *arguments])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
-def in_csv(text):
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_scores_are_those_of_the_detector(oddglyph, png_folder, linear_models, digits):
@@ -184,117 +152,3 @@ def test_the_shipped_model_says_that_nothing_can_be_read(oddglyph, monkeypatch):
     status, _, err = oddglyph("score", "text.txt")
     assert status == 1
     assert err.startswith("oddglyph: error: images: expected some that can be read, got none; the first, text.txt: ")
-
-
-def test_models_are_listed_for_people_and_programs(oddglyph, linear_models, monkeypatch):
-    monkeypatch.setattr(cli.stdout, "width", 160)  # a narrow terminal folds the summaries
-    status, out, _ = oddglyph("models")
-    assert status == 0
-    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
-        ["black-and-white", "generator"],
-        ["colours", "generator"],
-        ["mnist-0", "detector"],
-        ["mnist-1", "detector"],
-    ]
-    status, out, _ = oddglyph("models", "--json")
-    _, colours, zeros, _ = json.loads(out)
-    assert (colours["calibration_size"], zeros["name"]) == (None, "mnist-0")
-    with np.load(linear_models / "mnist-0" / "calibration.npz") as calibration:
-        assert zeros["calibration_size"] == len(calibration["score"])
-
-
-def test_samples_are_those_of_the_generator_the_same_for_the_same_seed(oddglyph, linear_models):
-    expected = Generator(artifact.load(linear_models / "colours"), "cpu").sample("cat", 10, 7)
-    for out in ("cats.npy", "cats.png", "again.png"):
-        assert oddglyph("sample", "--class", "cat", "--count", "10", "--seed", "7", "--out", out) == (0, "", "")
-    np.testing.assert_array_equal(np.load("cats.npy"), expected)
-    assert Path("cats.png").read_bytes() == images.encode_png(images.grid(expected, columns=4))
-    assert Path("again.png").read_bytes() == Path("cats.png").read_bytes()
-    assert oddglyph("score", "cats.npy")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--class", "dog", "--out", "a.png"], "class 'dog': expected one of: ship, cat, frog"),
-        (["--model", "mnist-0", "--out", "a.png"], "mnist-0: expected a generator, got a detector"),
-        (["--out", "a.gif"], "a.gif: expected a name that ends in .png or .npy"),
-        (["--out", "absent/a.png"], "absent/a.png: expected a file name in a folder that exists"),
-    ],
-)
-def test_what_cannot_be_sampled_is_one_sentence(arguments, sentence, oddglyph, tmp_path):
-    status, out, err = oddglyph("sample", *arguments)
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("oddglyph: error: ")
-    assert sentence in err
-    assert not list(tmp_path.iterdir())
-
-
-def test_calibrated_on_ones_own_images_alarms_hold_for_those(oddglyph, linear_models, digits):
-    shutil.copytree(linear_models, "models")
-    bold = ndimage.grey_dilation(digits["x_train"][digits["y_train"] == 0], size=(1, 4, 4))
-    np.save("bold.npy", bold)
-    arguments = "calibrate", "bold.npy", "--models-dir", "models", "--name", "bold-0"
-    status, out, err = oddglyph(*arguments)
-    assert (status, out, err.count("\n")) == (0, "", 1)
-    alarms = [row["is_anomaly"] for row in in_csv(oddglyph("score", "bold.npy")[1])].count("true")
-    assert alarms > 0.2 * len(bold)
-    assert err.startswith(f"normal images: {len(bold)}, of which mnist-0 takes {alarms} for anomalies")
-    rows = in_csv(oddglyph("score", "bold.npy", "--models-dir", "models", "--model", "bold-0")[1])
-    p_values = np.array([float(row["p_value"]) for row in rows])
-    ranks = np.argsort(np.argsort([-float(row["score"]) for row in rows]))
-    np.testing.assert_allclose(p_values, (2 + ranks) / (1 + len(bold)))
-    made = artifact.load(Path("models/bold-0"))
-    assert made.manifest.calibration.model_dump(exclude={"created"}) == {
-        "base": "mnist-0",
-        "sources": ("bold.npy",),
-        "invert": False,
-        "images": len(bold),
-    }
-    assert oddglyph(*arguments)[2].startswith("oddglyph: error: models/bold-0: already exists")
-    assert oddglyph(*arguments, "--replace")[0] == 0
-
-
-def test_what_the_former_calibration_decided_is_left_out(oddglyph):
-    shutil.copytree(REPOSITORY / "models" / "mnist-0", "models/mnist-0")
-    np.save("noise.npy", np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8))
-    assert oddglyph("calibrate", "noise.npy", "--models-dir", "models", "--name", "other")[0] == 0
-    base, made = (artifact.load(Path("models") / name) for name in ("mnist-0", "other"))
-    assert base.manifest.files.keys() - made.manifest.files.keys() == {"scores.png"}
-    dropped = {metric.name for metric in base.metrics()} - {metric.name for metric in made.metrics()}
-    assert dropped == {f"{rate}_rate.alpha_{alpha}" for rate in ("false_alarm", "detection") for alpha in (0.01, 0.05)}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["few.npy", "--name", "few"], "normal images: expected at least 20 readable images, got 19; add some"),
-        (["text.txt", "--name", "text"], "images: expected some that can be read, got none; the first, text.txt: "),
-        (["few.npy", "--name", "../few"], "name '../few': expected lower-case words and digits joined by hyphens"),
-        (["few.npy", "--name", "mnist-1"], "models/mnist-1: already exists"),
-        (["few.npy", "--name", "few", "--model", "colours"], "models/colours: expected a detector, got a generator"),
-    ],
-)
-def test_what_cannot_be_calibrated_is_one_sentence_and_leaves_nothing(
-    arguments, sentence, oddglyph, linear_models, digits
-):
-    shutil.copytree(linear_models, "models")
-    np.save("few.npy", digits["x_test"][:19])
-    Path("text.txt").write_text("text")
-    status, out, err = oddglyph("calibrate", *arguments, "--models-dir", "models")
-    assert (status, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith(f"oddglyph: error: {sentence}")
-    assert {path.name for path in Path("models").iterdir()} == {path.name for path in linear_models.iterdir()}
-
-
-def test_a_folder_that_cannot_be_written_to_is_named(oddglyph, linear_models, digits, monkeypatch):
-    def refuse(**_):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("service.published.artifact.tempfile.TemporaryDirectory", refuse)
-    np.save("few.npy", digits["x_test"][:30])
-    status, _, err = oddglyph("calibrate", "few.npy", "--name", "few")
-    assert status == 1
-    assert err == (
-        f"oddglyph: error: {linear_models}: cannot be written: Permission denied; give another --models-dir\n"
-    )
