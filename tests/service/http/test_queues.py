@@ -15,7 +15,7 @@ SECONDS = 5.0
 
 
 class Gate:
-    """Row sums of pixels, behind a gate that the test opens; remembers the sizes of the batches it was given."""
+    """Returns row sums of pixels once the test opens the gate, and records the sizes of its batches."""
 
     def __init__(self):
         self.batches = []
@@ -44,12 +44,18 @@ async def ask(batcher, pixels):
         return await batcher(pixels)
 
 
+async def busy(executor, **options):
+    """Return a closed gate, a batcher behind it, and a request of one image of value 1 that already runs."""
+    gate = Gate()
+    batcher = Batcher(gate, executor, **options)
+    running = asyncio.ensure_future(ask(batcher, image(1)))
+    assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
+    return gate, batcher, running
+
+
 def test_requests_that_come_while_a_batch_runs_form_the_next_one(executor):
     async def scenario():
-        gate = Gate()
-        batcher = Batcher(gate, executor)
-        first = asyncio.ensure_future(ask(batcher, image(1)))
-        assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
+        gate, batcher, first = await busy(executor)
         rest = [asyncio.ensure_future(ask(batcher, image(value, count=value % 3 + 1))) for value in range(2, 40)]
         await asyncio.sleep(0)
         gate.is_open.set()
@@ -76,10 +82,7 @@ def test_no_batch_is_larger_than_the_bound_and_none_is_split(executor):
 
 def test_a_full_queue_refuses_at_once_and_recovers(executor):
     async def scenario():
-        gate = Gate()
-        batcher = Batcher(gate, executor, max_images=10)
-        running = asyncio.ensure_future(ask(batcher, image(1)))
-        assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
+        gate, batcher, running = await busy(executor, max_images=10)
         waiting = asyncio.ensure_future(ask(batcher, image(2, count=9)))
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError, match="at most 10 images at once, got 2 beside 10"):
@@ -94,10 +97,7 @@ def test_a_full_queue_refuses_at_once_and_recovers(executor):
 
 def test_a_client_that_went_away_costs_nothing(executor):
     async def scenario():
-        gate = Gate()
-        batcher = Batcher(gate, executor)
-        running = asyncio.ensure_future(ask(batcher, image(1)))
-        assert await asyncio.to_thread(gate.is_busy.wait, SECONDS)
+        gate, batcher, running = await busy(executor)
         gone, stays = (asyncio.ensure_future(ask(batcher, image(value))) for value in (2, 3))
         await asyncio.sleep(0)
         gone.cancel()
