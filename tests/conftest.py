@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# The same examples every time, unless HYPOTHESIS_PROFILE=new asks for new ones.
+# Hypothesis tries the same examples every time. HYPOTHESIS_PROFILE=new tries new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("new", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
@@ -27,7 +27,7 @@ def digits() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The full data sets in torchvision's layout, named by ODDGLYPH_DATA."""
+    """The folder of the full data sets, ODDGLYPH_DATA, in torchvision's layout."""
     root = os.environ.get("ODDGLYPH_DATA")
     if not root:
         pytest.skip("the full data sets are not here: set ODDGLYPH_DATA to a folder in torchvision's layout")

@@ -1,4 +1,4 @@
-"""The same images in every kind of container, and what reading one gives."""
+"""The same images in every kind of container, and a function that reads a container as the command does."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ NAMES = [f"{number}/{number}.png" for number in range(COUNT)]
 
 
 def read(*patterns, choice=Choice()):  # noqa: B008
-    """What the command does: find, check, stream."""
+    """Return the items of sources as the command reads them: find, check, stream."""
     paths = sources.find(patterns)
     sources.check(paths, choice)
     return list(sources.stream(paths, choice, Losses()))

@@ -1,4 +1,4 @@
-"""Really started services for the tests: `bentoml serve` in a process of its own, on a free port of this machine."""
+"""Services for the tests: `bentoml serve` in a process of its own, on a free port of this machine."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ START_SECONDS = 90
 
 @contextmanager
 def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[httpx.Client]:
-    """Yield a client of `bentoml serve TARGET` run in `folder`, once it is ready; `home` becomes BENTOML_HOME."""
+    """Yield a client of `bentoml serve TARGET`, run in `folder`, once it is ready. `home` becomes BENTOML_HOME."""
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     log = home / "serve.log"
@@ -35,7 +35,7 @@ def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return this process's environment without settings of the service but `settings`."""
+    """Return this process's environment with `settings` as the only settings of the service."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ODDGLYPH_", "BENTOML_"))}
     return {**inherited, "BENTOML_HOME": str(home), **settings}
 

@@ -1,4 +1,4 @@
-"""Who may import whom. The service stands without torch and without training; libraries have one user each."""
+"""Who may import whom. The service imports neither torch nor training; some libraries have one user each."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ ONLY_USER = {
     "onnxruntime": "service/published/onnx_model.py",
 }
 FOUNDATION = {"service.errors", "service.images", "service.atomic"}
-# what each room of the service may import of the others; a room may import itself
+# What each room of the service may import from other rooms. A room may import itself.
 ROOMS = {
     "service": set(),
     "service.published": FOUNDATION,
@@ -40,7 +40,7 @@ def room_of(name):
 
 
 def imports(path):
-    """Return the full names that a module imports, wherever in it the statement stands."""
+    """Return the full names that a module imports, also inside functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""docs/cli/ shows the help of both commands as it is."""
+"""docs/cli/ shows the current help of both commands."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The README's commands, run as a reader would: they do what it shows."""
+"""The commands in the README give the output that the README shows."""
 
 import json
 import re
@@ -23,18 +23,18 @@ COMMANDS = dict(SHOWN)
 
 
 HTTP_METHODS = {"get", "post", "put", "patch", "delete"}
-HEALTH = {("GET", "/docs.json"), ("GET", "/livez"), ("GET", "/readyz")}  # they are not in the document
+HEALTH = {("GET", "/docs.json"), ("GET", "/livez"), ("GET", "/readyz")}  # absent from /docs.json
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The service as the README starts it, with the shipped models."""
+    """A client of the service as the README starts it, with the shipped models."""
     with serving(tmp_path_factory.mktemp("bentoml")) as client:
         yield client
 
 
 def shown(start: str) -> tuple[str, str]:
-    """Return the one command that begins with `start`, and the output that the README shows for it."""
+    """Return the only command that begins with `start`, and its output in the README."""
     (found,) = [(command, output) for command, output in SHOWN if command.startswith(start)]
     return found
 
@@ -63,7 +63,7 @@ def test_curl_answers_what_is_shown(client: httpx.Client):
 
 
 def routes_shown() -> set[tuple[str, str]]:
-    """Return method and path of each route in the README's table; a path without a method has the method before it."""
+    """Return method and path of each route in the README's table. A path without a method has the previous method."""
     table = README.split("| route | answer |\n")[1].split("\n\n")[0]
     routes, method = set(), ""
     for row in table.splitlines():
@@ -95,7 +95,7 @@ def test_training_commands_are_understood(command: str):
 
 
 def same(found: list[str], shown: list[str]) -> None:
-    """Compare words by letters and numbers by value: another machine rounds otherwise."""
+    """Compare numbers by value, since machines round differently, and everything else by text."""
     for ours, theirs in zip(found, shown, strict=True):
         if re.fullmatch(r"-?\d+\.\d+", theirs):
             assert float(ours) == pytest.approx(float(theirs), rel=1e-3)

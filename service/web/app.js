@@ -1,9 +1,9 @@
-// The page at /: asks the same routes as every other client and shows what they answer.
+// The page at /. It uses the same routes as every other client.
 
 const $ = (id) => document.getElementById(id);
-const PEN = 24; // of 280 pixels: the stroke of an MNIST digit, 2 to 3 of 28
+const PEN = 24; // pixels of 280, which is the stroke of an MNIST digit: 2 to 3 pixels of 28
 const DRAWING = "drawing.png";
-const shown = []; // {result, item}: to be judged anew when alpha moves
+const shown = []; // {result, item}, judged again when alpha changes
 let models = [];
 
 // --- asking ---
@@ -47,13 +47,13 @@ async function score(files, invert) {
 const alpha = () => 10 ** $("alpha").valueAsNumber;
 const percent = (share) => `${(100 * share).toPrecision(2).replace(/\.0$/, "")} %`;
 
-// The model whose figures a result shows: of a group, the member for the closest class.
+// The model of a result; for a group, the member of the closest class.
 function modelOf({ model: name, closest }) {
   const model = models.find((known) => known.name === name);
   return closest === undefined ? model : models.find((known) => known.name === model.members[model.normal_classes.indexOf(closest)]);
 }
 
-// p = (1 + count) / (size + 1), so the count behind it is exact.
+// p = (1 + count) / (size + 1), so the count can be computed exactly.
 function sentence(result) {
   const size = modelOf(result).calibration_size;
   const count = Math.round(result.p_value * (size + 1)) - 1;
@@ -120,7 +120,7 @@ function draw(event) {
   pad.stroke();
 }
 
-// As MNIST's makers did: the glyph fits a box of 20 pixels of 28, its centre of mass in the middle.
+// As in MNIST, the glyph fits a box of 20 of 28 pixels, and its centre of mass is in the middle.
 function centred() {
   const { data } = pad.getImageData(0, 0, 280, 280);
   let [mass, sumX, sumY, left, top, right, bottom] = [0, 0, 0, 280, 280, -1, -1];
@@ -168,8 +168,8 @@ async function generate(event) {
 function describe(select, about, kind) {
   const model = models.find(({ name }) => name === select.value);
   const normal = model.normal_classes.join(", ");
-  const taught = `Taught that ${normal} is normal; compared with ${model.calibration_size} images.`;
-  about.textContent = kind === "generator" || model.members.length ? model.summary : taught;
+  const detector = `Takes ${normal} for normal. Calibrated on ${model.calibration_size} images.`;
+  about.textContent = kind === "generator" || model.members.length ? model.summary : detector;
   if (kind === "generator") {
     $("class").replaceChildren(new Option("mixed", ""), ...model.class_names.map((name) => new Option(name, name)));
     $("class").disabled = !model.class_names.length;

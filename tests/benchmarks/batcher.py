@@ -1,4 +1,4 @@
-"""How much the batcher helps: images/s of one worker with it, against one model call for each request.
+"""Images/s of one worker with the batcher, against one model call per request.
 
 Run by hand: `python tests/benchmarks/batcher.py`. Both variants use the shipped model, one thread and equally many
 clients that each wait for their answer before they ask again; they alternate, so the ratio holds on a busy machine too.

@@ -71,7 +71,7 @@ def ours(recipe: GanRecipe, data_root: Path, device: str) -> Step:
 
 
 def steps_per_second(step: Step, steps: int, device: torch.device) -> float:
-    """Return how often `step` runs in a second, the first few, in which things are compiled, left out."""
+    """Return the steps per second of `step`, without the first steps, in which code is compiled."""
     for _ in range(WARM_UP):
         step()
     _wait(device)

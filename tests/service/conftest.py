@@ -17,7 +17,7 @@ def zeros(digits):
 
 @pytest.fixture(scope="session")
 def linear_models(tmp_path_factory, zeros, digits):
-    """A folder of small models: two detectors, mnist-0 being the default, and two generators, colours being it."""
+    """A folder of small models: two detectors (default: mnist-0) and two generators (default: colours)."""
     folder = tmp_path_factory.mktemp("models")
     write_detector(folder / "mnist-0", zeros)
     write_detector(folder / "mnist-1", digits["x_train"][digits["y_train"] == 1], normal_class="1")
@@ -28,7 +28,7 @@ def linear_models(tmp_path_factory, zeros, digits):
 
 @pytest.fixture(scope="session")
 def client(tmp_path_factory, linear_models):
-    """A client of the service, started as a user would, on `linear_models`."""
+    """A client of a service that serves `linear_models`, started as a user starts it."""
     with serving(tmp_path_factory.mktemp("bentoml"), ODDGLYPH_MODELS=str(linear_models)) as client:
         yield client
 
@@ -43,7 +43,7 @@ def pngs(digits):
 
 @pytest.fixture
 def png_folder(tmp_path, digits):
-    """Twenty digits in a folder, beside one file that is no image."""
+    """A folder of twenty digits and one file that is no image."""
     (tmp_path / "digits").mkdir()
     for number, image in enumerate(digits["x_test"][:20]):
         (tmp_path / "digits" / f"{number:02}.png").write_bytes(encode_png(image))

@@ -1,4 +1,4 @@
-"""How the service starts, or says why it does not; a bento is complete; nobody is told about it."""
+"""The service starts, or says why not; a bento is complete; no usage report is sent."""
 
 import json
 import shutil
@@ -142,7 +142,7 @@ def test_the_service_loads_and_scores_where_torch_cannot_be_imported(tmp_path, l
     code = """
 import importlib, pathlib, pkgutil, sys
 for name in ("torch", "torchvision", "onnx", "lightning_fabric", "training"):
-    sys.modules[name] = None  # importing it raises ModuleNotFoundError from here on
+    sys.modules[name] = None  # importing it now raises ModuleNotFoundError
 import numpy, service
 for module in pkgutil.walk_packages(service.__path__, "service."):
     importlib.import_module(module.name)

@@ -1,4 +1,4 @@
-"""Replacing files: whole or not at all, through links, and without a trace of those who died."""
+"""Replaced files are whole or unchanged, links are followed, and files of killed processes are removed."""
 
 import os
 import signal

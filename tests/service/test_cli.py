@@ -67,7 +67,7 @@ def test_sources_of_every_kind_may_be_mixed_and_score_alike(oddglyph, png_folder
     assert [row["score"] for row in rows[20:]] == [row["score"] for row in rows[:11]]
 
 
-def test_dark_on_light_is_the_callers_word(oddglyph, digits):
+def test_the_user_says_whether_images_are_dark_on_light(oddglyph, digits):
     np.save("light.npy", digits["x_test"][:3])
     np.save("dark.npy", 255 - digits["x_test"][:3])
     _, light, _ = oddglyph("score", "light.npy")

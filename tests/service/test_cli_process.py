@@ -1,4 +1,4 @@
-"""The command `oddglyph` as a process of its own: signals, full disks, pipes, terminals, imports, and the server."""
+"""The command `oddglyph` in a process of its own: signals, full disks, pipes, terminals, imports and the server."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "service.cli"]
 
 @pytest.fixture(autouse=True)
 def _interruptible():
-    """Children of a process that ignores SIGINT, as one in the background does, would ignore it as well."""
+    """Let child processes receive SIGINT, which they would ignore if this process runs in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -80,7 +80,7 @@ def _wait_for(url):
 
 
 def huge_npy(path):
-    """A sparse file of a million black images: minutes of work, no space."""
+    """Write a sparse file of a million black images, which takes minutes to score but no disk space."""
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (1_000_000, 28, 28)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -153,7 +153,7 @@ def test_terminal_shows_a_table(linear_models, png_folder):
     try:
         while chunk := os.read(master, 4096):
             shown += chunk
-    except OSError:  # Linux tells the end so
+    except OSError:  # Linux reports the end in this way
         pass
     os.close(master)
     assert process.wait(timeout=30) == 0

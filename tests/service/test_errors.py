@@ -1,4 +1,4 @@
-"""The tree of errors is the one drawn in the docstring of service.errors, statuses included."""
+"""The docstring of service.errors draws the real tree of errors, with statuses."""
 
 import re
 
@@ -8,7 +8,7 @@ from service.errors import OddglyphError
 
 
 def drawn() -> dict[str, tuple[str, int]]:
-    """Return, by name of each error that the docstring draws, its parent and its status."""
+    """Return parent and status of each error in the docstring, by the error's name."""
     found, parents = {}, ["Exception"]
     for bars, name, status in re.findall(r"^    ([|+ ]*)(\w+Error) +(\d+)", service.errors.__doc__, re.MULTILINE):
         depth = len(bars) // 2

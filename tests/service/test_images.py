@@ -61,7 +61,7 @@ def test_an_animation_is_its_first_frame():
 
 def test_exif_orientation_is_obeyed():
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to stand upright
+    exif[0x0112] = 6  # the image is upright after a turn by 90 degrees clockwise
     stored = encoded(Image.fromarray(GREY), "PNG", exif=exif)
     assert np.array_equal(images.decode(stored, 28), np.rot90(GREY, -1))
 
@@ -136,7 +136,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded():
 
 
 def declaring(width: int, height: int) -> bytes:
-    """A BMP of no pixels whose header promises many."""
+    """Return a BMP without pixels whose header declares `width` x `height` pixels."""
     data = bytearray(encoded(Image.fromarray(GREY), "BMP"))
     data[18:26] = struct.pack("<ii", width, height)
     return bytes(data)
@@ -150,7 +150,7 @@ def test_more_pixels_than_pillow_itself_allows_are_too_large_as_well(side: int):
 
 
 def with_scans(side: int, count: int) -> bytes:
-    """A progressive JPEG whose last scan comes `count` times."""
+    """Return a progressive JPEG whose last scan is repeated `count` times."""
     data = encoded(Image.new("L", (side, side), 9), "JPEG", progressive=True)
     at = data.rindex(b"\xff\xda")
     return data[:at] + data[at:-2] * count + data[-2:]

@@ -16,11 +16,11 @@ from service import images
 from service.errors import ImageError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 4), np.uint8)
-SIDES = (0, 1, 2**14, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # what a hostile header declares
+SIDES = (0, 1, 2**14, 2**16 - 1, 2**31 - 1, 2**32 - 1)  # widths and heights that a hostile header declares
 
 
 def whole() -> dict[str, bytes]:
-    """Return one intact file of each kind; the formats that can hold EXIF do, with an orientation."""
+    """Return an intact file of each kind, with an EXIF orientation where the format can hold EXIF."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     exif.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
@@ -40,7 +40,7 @@ def whole() -> dict[str, bytes]:
 
 
 def damaged(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield `count` files as (kind, contents), each with a few bytes changed, cut out or put in."""
+    """Yield `count` files as (kind, contents), each with a few bytes changed, removed or inserted."""
     generator, files = np.random.default_rng(seed), list(whole().items())
     for number in range(count):
         kind, data = files[number % len(files)]
@@ -49,7 +49,7 @@ def damaged(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 def _damage(data: bytearray, generator: np.random.Generator) -> bytes:
     for _ in range(generator.integers(1, 6)):
-        # Headers are short and decide most, so every other change falls into the first 100 bytes.
+        # Every other change falls into the first 100 bytes, since headers are short and decide most.
         at = int(generator.integers(0, 100 if generator.random() < 0.5 else len(data)))
         match generator.integers(0, 4):
             case 0:
@@ -71,7 +71,7 @@ def _file(image: Image.Image, format_: str, **options: object) -> bytes:
 
 
 def main() -> None:
-    """Decode damaged files; exit status 1 if anything but a refusal came out."""
+    """Decode damaged files. The exit status is 1 if any error but ImageError was raised."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=int(np.random.SeedSequence().entropy) % 2**32)
@@ -82,7 +82,7 @@ def main() -> None:
             images.decode(data, 28)
         except ImageError:
             refused += 1
-        except Exception as error:  # noqa: BLE001 - which errors escape is the question
+        except Exception as error:  # noqa: BLE001 - the soak looks for any other error
             escaped += 1
             sys.stdout.write(f"{number} {kind}: {type(error).__name__}: {error}\n")
     sys.stdout.write(

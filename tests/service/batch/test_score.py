@@ -1,4 +1,4 @@
-"""Batch scoring: rows in the order of items, scores as of one image alone, one batch in memory, and the false discoveries."""
+"""Batch scoring: rows in the order of items, scores independent of the batch, bounded memory, false discovery rate."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,7 @@ def detector(tmp_path_factory, digits):
 
 
 def items_of(digits, kinds):
-    """One item for each letter: an array, the bytes of a file, an error, a file that is not there, no image."""
+    """Return one item per letter: array, bytes of a file, error, file that does not exist, bytes of no image."""
     makers = {
         "a": lambda image: image,
         "b": images.encode_png,
@@ -67,7 +67,7 @@ def test_errors_are_the_sentences_of_the_image_module(detector, digits):
     ]
 
 
-def test_invert_is_the_callers_word(detector, digits):
+def test_the_caller_says_whether_images_are_dark_on_light(detector, digits):
     items, dark_on_light = ([Item("0", pixels)] for pixels in (digits["x_test"][0], 255 - digits["x_test"][0]))
     [plain] = score.score_items(items, detector, ALPHA)
     assert list(score.score_items(dark_on_light, detector, ALPHA, invert=True)) == [plain]
@@ -106,7 +106,7 @@ def test_rejections_are_those_of_scipy(values, alpha):
 
 
 def test_rejections_of_the_papers_example():
-    """Benjamini and Hochberg (1995), section 3.1: 15 p-values of which the four smallest are rejected at 0.05."""
+    """Benjamini and Hochberg (1995), section 3.1: the four smallest of 15 p-values are rejected at 0.05."""
     values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528]
     assert score.rejection_threshold(np.array([*values, 0.7590, 1.0]), 0.05) == 0.0095
 

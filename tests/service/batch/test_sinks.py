@@ -1,4 +1,4 @@
-"""Sinks: what is written can be read back exactly; a file is there whole or as it was before."""
+"""Sinks: rows survive writing and reading exactly; a file is whole or as it was before."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ rows = st.lists(
 
 
 def read(path):
-    """Rows in a file, told by its suffix."""
+    """Return the rows in a file, whose suffix tells the format."""
     if path.suffix == ".parquet":
         return [Row(**line) for line in parquet.read_table(path).to_pylist()]
     if path.suffix == ".jsonl":

@@ -1,4 +1,4 @@
-"""Sources: every container gives the same images, in order and lazily."""
+"""Sources: every container gives the same images, in order and one at a time."""
 
 import io
 import itertools

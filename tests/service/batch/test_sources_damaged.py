@@ -1,4 +1,4 @@
-"""Damaged and unfit sources: one sentence, or a row; never another error, never the end of what can still be read."""
+"""A damaged source gives one sentence or an error row. Readable images after the damage are still read."""
 
 import gzip
 import io
@@ -34,7 +34,7 @@ def test_one_unreadable_image_does_not_end_its_source(pixels, tmp_path):
         for name, data in (("a.png", png), ("b.png", png[: len(png) // 2]), ("c.png", b""), ("d.png", png)):
             archive.writestr(name, data)
     whole = (tmp_path / "images.zip").read_bytes()
-    (tmp_path / "images.zip").write_bytes(whole.replace(png, png[:-1] + b"\0", 1))  # breaks the first one's checksum
+    (tmp_path / "images.zip").write_bytes(whole.replace(png, png[:-1] + b"\0", 1))  # the checksum of a.png is now wrong
     parquet.write_table(pa.table({"image": [None, png]}), tmp_path / "null.parquet")
     (tmp_path / "large.png").write_bytes(bytes(images.MAX_IMAGE_BYTES + 1))
     reasons = [_reason(item) for item in read("images.zip", "null.parquet", "large.png")]
@@ -66,7 +66,7 @@ def test_source_cut_short_ends_in_a_row_and_the_next_one_follows(name, pixels, t
 
 
 def lying_zip(path, size, method):
-    """A zip whose only member states 1,000 bytes and holds `size`."""
+    """Write a zip file whose only member declares 1,000 bytes and holds `size` bytes."""
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("a.png", bytes(size))
     data = bytearray(path.read_bytes())
@@ -166,8 +166,8 @@ def encrypted_zip(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.png", b"secret")
     data = bytearray(path.read_bytes())
-    data[6] |= 1  # the flag in the local header
-    data[data.rindex(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    data[6] |= 1  # the flag of encryption in the local header
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1  # and in the directory of the archive
     path.write_bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""Bodies of JSON become pixels, or are refused, in little time and memory."""
+"""JSON bodies become pixels or are refused, in little time and memory."""
 
 import subprocess
 import sys

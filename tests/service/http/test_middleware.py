@@ -1,4 +1,4 @@
-"""What a request may cost: time and number are bounded here, bytes in test_refusals.py."""
+"""Limits on the time and the number of requests. test_refusals.py tests the limits on bytes."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from service.http.middleware import RequestLimits
 
 
 class App:
-    """An application that answers by its body, once its gate is open; counts those inside and those given up."""
+    """An application that echoes bodies once its gate is open, and counts its running and its cancelled requests."""
 
     def __init__(self):
         self.gate, self.inside, self.given_up = asyncio.Event(), 0, 0
@@ -47,7 +47,7 @@ def client(limited):
 
 
 class Sender:
-    """A client that sends what the test tells it to, and keeps what it is answered."""
+    """A client that sends what the test tells it to send, and keeps the answer."""
 
     def __init__(self, limited, path="/score", **headers):
         self.sent, self.answer = asyncio.Queue(), []
@@ -96,7 +96,7 @@ def test_one_request_too_many_is_refused_at_once_and_told_when_to_come_back(app,
 def test_a_request_too_many_is_refused_before_its_body_is_read(client, limited):
     async def scenario():
         inside = await fill(client)
-        sender = Sender(limited)  # it has sent no byte of its body
+        sender = Sender(limited)  # it sends no byte of its body
         assert await sender.status() == 503
         assert sender.sent.empty()
         for task in inside:

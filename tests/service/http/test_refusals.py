@@ -1,4 +1,4 @@
-"""Every bad request gets its status and one sentence: never a 500, never a traceback, never a wait."""
+"""Every bad request gets its status and one sentence at once, never a 500 or a traceback."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ def test_what_is_no_image_is_refused(client, path, data, status, part):
 @pytest.mark.parametrize("path", ["/score", "/reconstruct", "/explain"])
 def test_more_pixels_than_a_request_may_have_are_refused_before_any_is_decoded(client, path):
     side, count = MAX_IMAGE_SIDE, MAX_PIXELS // MAX_IMAGE_SIDE**2 + 1
-    broken = png_that_says(side, side)  # decoding one of them would answer 415
+    broken = png_that_says(side, side)  # decoding one would answer 415
     answer = client.post(path, files=upload(broken) * count)
     refused(answer, 413, f"at most {MAX_PIXELS:,} pixels times scans in a request, got {count * side**2:,}")
 

@@ -1,4 +1,4 @@
-"""The answers of a really started service to good requests."""
+"""The answers of a running service to good requests."""
 
 import base64
 import io
@@ -110,7 +110,7 @@ def test_many_images_are_explained_as_json(client, detector, pngs, accept):
 
 
 def with_bad_ones(pngs):
-    """Files of which the first and the third cannot be read."""
+    """Return files of which the first and the third cannot be read."""
     bad = [("images", ("text.png", b"no image")), ("images", ("cut.png", pngs[1][:50]))]
     good = files(pngs)
     return [bad[0], good[0], bad[1], *good[1:]]
@@ -240,7 +240,7 @@ def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
         }
 
     before = read()
-    for _ in range(8):  # more than there are workers
+    for _ in range(8):  # more requests than workers
         score(client, pngs, alpha=0.99)
     client.get("/made-up-path")
     client.get("/web/app.js")

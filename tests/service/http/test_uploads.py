@@ -1,4 +1,4 @@
-"""Uploaded files become pixels a few at a time, and no more of them once the request is given up."""
+"""Uploaded files are decoded a few at a time, and no more of them after the request is cancelled."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ PNG = encode_png(np.zeros((28, 28), np.uint8))
 
 
 class Watched:
-    """`images.decode`, slowed down, with a count of the calls and of the most at one time."""
+    """`images.decode`, slowed down, which counts its calls and the largest number of calls at one time."""
 
     def __init__(self, monkeypatch, seconds):
         self.seconds, self.calls, self.inside, self.most = seconds, 0, 0, 0

@@ -1,4 +1,4 @@
-"""Which models are meant where nothing is said."""
+"""The default models and their default folder."""
 
 from pathlib import Path
 
@@ -43,5 +43,5 @@ def test_models_are_beside_the_package_unless_the_environment_says_otherwise(mon
         ("generator", [], "cifar10-cond"),
     ],
 )
-def test_preferred_model_else_the_first_of_its_kind_else_a_name_to_complain_about(kind, names, expected, manifests):
+def test_the_preferred_model_else_the_first_of_its_kind_else_the_preferred_name(kind, names, expected, manifests):
     assert defaults.model_name(kind, [manifests[name] for name in names]) == expected

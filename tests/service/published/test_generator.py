@@ -1,4 +1,4 @@
-"""Sampling: the same seed gives the same bytes, whatever else is asked for in the same call."""
+"""Sampling: the same seed gives the same bytes, whatever the count."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_class_is_asked_for_by_name_or_index(generator):
     for index, expected in enumerate(by_name):
         np.testing.assert_array_equal(generator.sample(str(index), 2, seed=1), expected)
         np.testing.assert_array_equal(generator.sample(CLASS_NAMES[index].upper(), 2, seed=1), expected)
-        assert expected.mean(axis=(0, 1, 2)).argmax() == index  # the class colours are red, green and blue, in order
+        assert expected.mean(axis=(0, 1, 2)).argmax() == index  # the classes are red, green and blue
 
 
 def test_no_class_means_mixed_in_order_of_label(generator):

@@ -35,7 +35,7 @@ def test_the_closest_class_has_the_highest_p_value_and_gives_the_figures(both, d
 
 
 def test_most_images_of_a_class_are_closest_to_it(both, digits):
-    for label in (0, 1):  # linear models have an eye for little
+    for label in (0, 1):  # the linear models tell only these two apart well
         scores = both.score(images.fit(digits["x_test"][digits["y_test"] == label], 32))
         assert np.mean(scores.closest == label) > 0.8
     assert both.class_names == ("0", "1")

@@ -1,4 +1,4 @@
-"""A graph runs, and nobody is told about it."""
+"""A graph runs, and ONNX Runtime sends no usage report."""
 
 import os
 import subprocess
