@@ -306,7 +306,7 @@ def main() -> None:
         sys.exit(PORT_IN_USE if isinstance(error, AddressError) else 1)
     except SystemExit as status:
         if status.code == INTERRUPTED:
-            stderr.print("oddglyph: interrupted; nothing was written")
+            stderr.print("oddglyph: interrupted; no file was written")
         raise
 
 

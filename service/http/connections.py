@@ -1,6 +1,6 @@
-"""The connections of a worker process: how many there are, and how long a client may keep the server waiting.
+"""Limits on the connections of a worker process: their number, and the time a client may keep the server waiting.
 
-uvicorn bounds only the pause between two requests. `service.api` makes it speak through this class; by hand:
+uvicorn itself limits only the pause between two requests. `service.api` makes uvicorn use this class. By hand:
 
     uvicorn --http service.http.connections:BoundedConnection ...
 """
@@ -17,7 +17,7 @@ from service.http.prometheus import CONNECTIONS, DROPPED
 
 State = Literal["waiting", "sending", "body", "work"]
 
-# Which connections make room for a new one: first those that ask for nothing. Those that are worked for stay.
+# The order in which connections are dropped for a new one: idle connections first. State "work" is never dropped.
 ORDER: dict[State, int] = {"waiting": 0, "sending": 1, "body": 1}
 ROOM = "no room"
 REASONS: dict[State, str] = {"waiting": "slow headers", "sending": "slow reader"}
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 
 class BoundedConnection(H11Protocol):
-    """One HTTP/1.1 connection, aborted when its client is too slow, or when a new one needs its room.
+    """One HTTP/1.1 connection. It is aborted if its client is too slow, or if a new connection needs the room.
 
-    - waiting: for a request's first byte or for the end of its headers, HEADER_SECONDS at most;
-    - body: for the rest of a body, which RequestLimits bounds;
-    - work: for the answer, which RequestLimits bounds;
-    - sending: the client takes no byte of the answer, SEND_SECONDS at most.
+    - waiting for the first byte of a request or the end of its headers: HEADER_SECONDS at most;
+    - body, waiting for the rest of a body: limited by RequestLimits;
+    - work, computing the answer: limited by RequestLimits;
+    - sending an answer of which the client reads no byte: SEND_SECONDS at most.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Watch a new connection, and make room for it where there are too many."""
+        """Watch a new connection, and drop another one if there are too many."""
         super().connection_made(transport)
         CONNECTIONS.inc()
         self._seen: tuple[State, Any] = "waiting", None
@@ -58,7 +58,7 @@ class BoundedConnection(H11Protocol):
             self._timer = self.loop.call_later(limits.LOOK_SECONDS, self._look)
 
     def _observe(self) -> State:
-        """Return the state; remember since when it has been so, for this request."""
+        """Return the state of the current request, and record when it began."""
         seen = self._state(), self.cycle
         if seen != self._seen:
             self._seen, self._since = seen, self.loop.time()

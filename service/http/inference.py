@@ -1,7 +1,7 @@
-"""Open Inference Protocol, version 2, over REST: what clients of Triton, KServe and others speak, at /v2.
+"""The Open Inference Protocol, version 2, over REST at /v2, for clients of Triton, KServe and others.
 
-Source: kserve/open-inference-protocol, inference_rest.md. A model has one version, "1". Every output is of the same
-rows as those of /score, /reconstruct and /explain.
+Source: kserve/open-inference-protocol, inference_rest.md. A model has one version, "1". The outputs are the results of
+/score, /reconstruct and /explain as tensors.
 """
 
 from functools import partial
@@ -24,11 +24,11 @@ VERSION = "1"
 PREFIX = "/v2"
 HEADER_LENGTH = "inference-header-content-length"
 PICTURES = ("reconstruction", "heat")
-MAX_COUNTS = {**arrays.MAX_COUNTS, "{": 128, '"': 1024}  # an output asked for takes a few names
+MAX_COUNTS = {**arrays.MAX_COUNTS, "{": 128, '"': 1024}  # larger, since each requested output has a few names
 
 
 def whole(form: type[BaseModel]) -> Any:
-    """Return the JSON schema of `form` with every reference replaced by what it names."""
+    """Return the JSON schema of `form` with every reference replaced by its definition."""
     schema = form.model_json_schema()
     named = {f"#/$defs/{name}": part for name, part in schema.pop("$defs", {}).items()}
 
@@ -43,7 +43,7 @@ def whole(form: type[BaseModel]) -> Any:
 
 
 class ServerMetadata(BaseModel):
-    """What the server is and which extensions of the protocol it knows."""
+    """Name and version of the server, and the extensions of the protocol that it supports."""
 
     name: str
     version: str
@@ -51,7 +51,7 @@ class ServerMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """The tensors that a model takes and gives."""
+    """The input and output tensors of a model."""
 
     name: str
     versions: list[str]
@@ -67,7 +67,7 @@ class Health(BaseModel):
 
 
 class InferenceRequest(BaseModel):
-    """Tensors to compute with, and the outputs that are wanted: all, where none is named."""
+    """Input tensors, and the requested outputs; if no output is named, all outputs."""
 
     id: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
     parameters: Parameters = {}
@@ -76,7 +76,7 @@ class InferenceRequest(BaseModel):
 
 
 class InferenceAnswer(BaseModel):
-    """The tensors computed, in the order asked for."""
+    """The output tensors, in the order of the request."""
 
     model_name: str
     model_version: str = VERSION
@@ -90,7 +90,7 @@ class InferenceError(BaseModel):
     error: str
 
 
-REQUEST: dict[str, Any] = {  # the route reads the body itself, off the event loop
+REQUEST: dict[str, Any] = {  # for the documentation: the route parses the body itself, in a thread
     "requestBody": {"required": True, "content": {"application/json": {"schema": whole(InferenceRequest)}}}
 }
 
@@ -102,7 +102,7 @@ router = APIRouter(
 
 
 def _served(http: Request, catalog: Models, name: schemas.Name) -> ServedDetector | ServedGenerator:
-    found = http.path_params.get("version", VERSION)  # a path's parameter can have no default
+    found = http.path_params.get("version", VERSION)  # FastAPI allows no default for a parameter in a path
     if found != VERSION:
         raise UnknownModelError(f"version {short(found)}: expected {VERSION}, the only one; leave it out")
     return catalog.model(name)
@@ -114,21 +114,21 @@ Served = Annotated[ServedDetector | ServedGenerator, Depends(_served)]
 @router.get("", include_in_schema=False)
 @router.get("/")
 def server_metadata() -> ServerMetadata:
-    """Return what the server is."""
+    """Return name, version and extensions of the server."""
     return ServerMetadata(name="oddglyph", version=version("oddglyph"), extensions=["binary_tensor_data"])
 
 
 @router.get("/health/live")
 @router.get("/health/ready")
 def health(_: Models) -> Health:
-    """Return that the server answers, and that its models are loaded: it does not start without them."""
+    """Return that the server is live and ready, since it does not start without its models."""
     return Health()
 
 
 @router.get("/models/{name}")
 @router.get("/models/{name}/versions/{version}", include_in_schema=False)
 def model_metadata(served: Served) -> ModelMetadata:
-    """Return the tensors that a model takes and gives."""
+    """Return the input and output tensors of a model."""
     return ModelMetadata(
         name=served.details.name,
         versions=[VERSION],
@@ -141,14 +141,14 @@ def model_metadata(served: Served) -> ModelMetadata:
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
 def model_health(_: Served) -> Health:
-    """Return that a model answers."""
+    """Return that a model is ready."""
     return Health()
 
 
 @router.post("/models/{name}/infer", response_model=InferenceAnswer, openapi_extra=REQUEST)
 @router.post("/models/{name}/versions/{version}/infer", response_model=InferenceAnswer, include_in_schema=False)
 async def infer(http: Request, served: Served) -> Response:
-    """Return the outputs of a model; as raw bytes behind the JSON where the request asks for them."""
+    """Return the outputs of a model in JSON, or as raw bytes after the JSON if the request asks for bytes."""
     request, raw = await uploads.in_pool(partial(_parse, await http.body(), http.headers.get(HEADER_LENGTH)))
     wanted = request.outputs or [RequestedOutput(name=spec.name) for spec in _outputs(served)]
     _check_known(wanted, _outputs(served))
@@ -177,7 +177,7 @@ def _outputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
 
 
 def _parse(body: bytes, header_length: str | None) -> tuple[InferenceRequest, bytes]:
-    """Return the request and the bytes behind its JSON, whose length the header tells where there are any."""
+    """Return the request and the raw bytes after its JSON. `header_length` is the length of the JSON, None for no bytes."""
     if header_length is None:
         return arrays.parse(body, InferenceRequest, MAX_COUNTS), b""
     if not header_length[:20].isdecimal() or int(header_length[:20]) > len(body):

@@ -20,11 +20,10 @@ GRACE_SECONDS = 10.0
 MIN_BYTES_PER_SECOND = 1024
 WORK_SECONDS = 20.0
 
-# One worker process keeps so many connections: of 1,024 descriptors, the usual limit, it needs the rest for files.
-MAX_CONNECTIONS = 640
-HEADER_SECONDS = 10.0  # from the last answer, or from the start, until the headers of a request are there
-SEND_SECONDS = 30.0  # in which a client must take some of its answer
-LOOK_SECONDS = 1.0  # between two looks at a connection
+MAX_CONNECTIONS = 640  # of one worker process, which needs the rest of the usual 1,024 descriptors for files
+HEADER_SECONDS = 10.0  # from the last answer, or the start of a connection, to the end of the headers
+SEND_SECONDS = 30.0  # within which a client must read some of its answer
+LOOK_SECONDS = 1.0  # between two checks of a connection
 
 TOO_LARGE = f"body: expected at most {MAX_REQUEST_BYTES:,} bytes, got more; send fewer or smaller images"
 OVERLOADED = f"service: expected at most {MAX_REQUESTS} requests at once, got one more; come back in a second"

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol, as JSON or as raw bytes behind the JSON, to and from NumPy.
+"""Tensors of the Open Inference Protocol, in JSON or as raw bytes after the JSON, to and from NumPy arrays.
 
 Source: kserve/open-inference-protocol, inference_rest.md, and Triton's extension "binary_tensor_data".
 """
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from service.errors import ValueRangeError
 from service.http.arrays import KINDS
+from service.http.limits import MAX_NAME_CHARACTERS
 from service.http.refusals import short
 
 Array = NDArray[Any]
@@ -27,10 +28,13 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 }
 NUMBERS: dict[str, set[type]] = {"UINT8": {int}, "INT64": {int}, "FP32": {int, float}, "FP64": {int, float}}
 ANY = -1  # an axis of any length, here the batch
+MAX_AXES = 8
+
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
 class TensorMetadata(BaseModel):
-    """Name, datatype and shape of a tensor; an axis of -1 has any length."""
+    """Name, datatype and shape of a tensor. An axis of -1 has any length."""
 
     name: str
     datatype: str
@@ -38,33 +42,33 @@ class TensorMetadata(BaseModel):
 
 
 class RequestedOutput(BaseModel):
-    """An output that is wanted; its parameter `binary_data` asks for raw bytes."""
+    """A requested output. Its parameter `binary_data` asks for raw bytes."""
 
-    name: Annotated[str, Field(max_length=100)]
+    name: Name
     parameters: Parameters = {}
 
 
 class InputTensor(BaseModel):
-    """A tensor in row-major order: `data`, nested or flat, or bytes behind the JSON, `binary_data_size` of them."""
+    """A tensor in row-major order: `data`, nested or flat, or `binary_data_size` bytes after the JSON."""
 
-    name: Annotated[str, Field(max_length=100)]
-    shape: Annotated[list[int], Field(max_length=8)]
-    datatype: Annotated[str, Field(max_length=100)]
+    name: Name
+    shape: Annotated[list[int], Field(max_length=MAX_AXES)]
+    datatype: Name
     parameters: Parameters = {}
     data: list[Any] | None = None
 
 
 class OutputTensor(TensorMetadata):
-    """A tensor in row-major order: flat `data`, or bytes behind the JSON, `binary_data_size` of them."""
+    """A tensor in row-major order: flat `data`, or `binary_data_size` bytes after the JSON."""
 
     parameters: Parameters | None = None
     data: list[float] | list[int] | None = None
 
 
 def read(sent: Iterable[InputTensor], expected: Iterable[TensorMetadata], raw: bytes) -> dict[str, Array]:
-    """Return the tensors `sent` by name, as `expected`; ValueRangeError where one is missing, unknown or different.
+    """Return the tensors `sent` by name. `raw` holds the bytes of the tensors sent as bytes, one after the other.
 
-    `raw` holds the bytes of those that are sent as such, one after the other.
+    Raises ValueRangeError if a tensor is missing, unknown, or differs from `expected` in datatype or shape.
     """
     known = {spec.name: spec for spec in expected}
     arrays: dict[str, Array] = {}
@@ -82,12 +86,14 @@ def read(sent: Iterable[InputTensor], expected: Iterable[TensorMetadata], raw: b
     if missing := known.keys() - arrays.keys():
         raise ValueRangeError(f"inputs: expected {' and '.join(known)}, got none for {' and '.join(sorted(missing))}")
     if raw:
-        raise ValueRangeError(f"body: expected only the bytes of its inputs behind the JSON, got {len(raw):,} more")
+        raise ValueRangeError(
+            f"body: expected only the bytes of its inputs after the JSON, got {len(raw):,} more; leave them out"
+        )
     return arrays
 
 
 def write(name: str, array: Array, *, as_bytes: bool) -> tuple[OutputTensor, bytes]:
-    """Return a tensor called `name`, and the bytes behind the JSON: none unless `as_bytes`."""
+    """Return the tensor `name`, and its bytes after the JSON, which are empty unless `as_bytes`."""
     datatype = next(key for key, dtype in DATATYPES.items() if dtype == array.dtype)
     tensor = OutputTensor(name=name, datatype=datatype, shape=list(array.shape))
     if not as_bytes:
@@ -97,7 +103,7 @@ def write(name: str, array: Array, *, as_bytes: bool) -> tuple[OutputTensor, byt
 
 
 def metadata(name: str, datatype: str, *shape: int) -> TensorMetadata:
-    """Return the metadata of a tensor whose first axis is the batch, and whose other axes are `shape`."""
+    """Return the metadata of a tensor with axes [batch, *shape]."""
     return TensorMetadata(name=name, datatype=datatype, shape=[ANY, *shape])
 
 
@@ -115,7 +121,7 @@ def _from_bytes(tensor: InputTensor, size: bool | float | str, raw: bytes) -> tu
     expected = prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
     if tensor.data is not None or size is True or size != expected or len(raw) < expected:
         raise ValueRangeError(
-            f"{tensor.name}: expected {expected:,} bytes for its shape behind the JSON and no data, got "
+            f"{tensor.name}: expected {expected:,} bytes for its shape after the JSON and no data, got "
             f"binary_data_size {short(size)} and {len(raw):,} bytes; send the whole tensor once"
         )
     array = np.frombuffer(raw[:expected], DATATYPES[tensor.datatype]).reshape(tensor.shape)
@@ -141,7 +147,7 @@ def _from_json(tensor: InputTensor) -> Array:
 
 
 def _flat(data: list[Any], name: str) -> list[Any]:
-    """Return the numbers in nested lists; all of one depth, so that no more is looked at than was sent."""
+    """Return the numbers in nested lists. All lists at one depth hold only lists or only numbers."""
     while list in (kinds := {type(each) for each in data}):
         if len(kinds) > 1:
             raise ValueRangeError(f"{name}: expected lists or numbers, got both side by side; reshape them")
@@ -150,6 +156,6 @@ def _flat(data: list[Any], name: str) -> list[Any]:
 
 
 def _shortest(array: Array) -> list[Any]:
-    """Return the numbers of `array` with as many digits as tell them apart in its datatype."""
+    """Return the numbers of `array`, flat, with the fewest digits that identify them in its datatype."""
     flat = array.ravel()
     return [float(str(value)) for value in flat] if flat.dtype.kind == "f" else flat.tolist()

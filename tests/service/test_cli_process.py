@@ -103,7 +103,7 @@ def test_interrupted_run_leaves_nothing(sent, status, fdr, linear_models, tmp_pa
         _, err = process.communicate(timeout=30)
     assert process.returncode == status
     assert "Traceback" not in err
-    assert err == ("oddglyph: interrupted; nothing was written\n" if sent == signal.SIGINT else "")
+    assert err == ("oddglyph: interrupted; no file was written\n" if sent == signal.SIGINT else "")
     assert {path.name for path in tmp_path.iterdir()} == {"huge.npy", "out.csv"}
     assert (tmp_path / "out.csv").read_text() == "precious"
 

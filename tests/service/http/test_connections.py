@@ -1,4 +1,4 @@
-"""What a connection may cost: their number, the time for headers, and the time that a client takes no answer."""
+"""Limits on the number of connections, the time for headers, and the time in which a client reads no answer."""
 
 import asyncio
 import contextlib
@@ -67,7 +67,7 @@ async def answered(reader):
 
 
 async def is_dropped(reader, within):
-    """Return whether the connection ends within so many seconds, with no answer."""
+    """Return whether the connection ends without an answer `within` this many seconds."""
     try:
         return await asyncio.wait_for(reader.read(1), within) == b""
     except ConnectionError:
@@ -150,7 +150,7 @@ def test_a_new_connection_takes_the_room_of_the_one_that_has_waited_longest(monk
             assert await is_dropped(sender[0], SECONDS)
             another[1].write(REQUEST)
             await asyncio.sleep(0.05)
-            assert await is_dropped((await connect())[0], SECONDS)  # nobody makes room: all are worked for
+            assert await is_dropped((await connect())[0], SECONDS)  # no room, since all connections are in work
             app.gate.set()
             for reader, _ in (worked_for, last, another):
                 await answered(reader)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol answers as its own clients expect, with the figures of the other routes."""
+"""The Open Inference Protocol: Triton's client understands the answers, and the figures are those of other routes."""
 
 import json
 
