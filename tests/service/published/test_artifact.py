@@ -1,4 +1,6 @@
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,31 @@ def test_models_are_found_by_their_manifests_and_named_when_missed(folder: Path)
         artifact.load_named(folder.parent, "mnist-5")
     with pytest.raises(ArtifactError, match="expected a folder of published models"):
         artifact.find(folder.parent / "nowhere")
+
+
+def publish(folder: Path, *, replace: bool, meanwhile: Callable[[], None] = lambda: None) -> None:
+    with artifact.staging(folder.parent, folder.name, replace=replace) as staged:
+        (staged / "new").touch()
+        meanwhile()
+
+
+def test_a_name_that_another_publisher_takes_meanwhile_is_refused_and_kept(folder: Path):
+    other = folder.with_name("mnist-1")
+    with pytest.raises(ArtifactError, match="mnist-1: already exists"):
+        publish(other, replace=False, meanwhile=other.mkdir)
+    assert not list(other.iterdir())
+    assert {path.name for path in folder.parent.iterdir()} == {"mnist-0", "mnist-1"}
+
+
+def test_a_replaced_folder_is_put_back_if_the_new_one_cannot_take_its_place(folder: Path, monkeypatch):
+    def rename(path: Path, target: Path, rename=Path.rename) -> Path:
+        if target == folder and (path / "new").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(ArtifactError, match="mnist-0: cannot be written: Input/output error"):
+        publish(folder, replace=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(folder.parent.iterdir()) == [folder]
