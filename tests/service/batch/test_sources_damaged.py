@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from service import images
-from service.batch import parquet_files, sources
+from service.batch import sources
 from service.batch.sources import Choice, Losses
 from service.errors import OddglyphError, SourceError
 
@@ -83,30 +83,6 @@ def test_zip_that_lies_about_sizes_is_read_as_far_as_an_image_may_go(method, meg
     assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
     tracemalloc.stop()
     assert _reason(item) is not None
-
-
-def test_npy_header_is_bounded_before_it_is_read(tmp_path):
-    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b"{")
-    with pytest.raises(SourceError, match="a header that is too long"):
-        read("a.npy")
-
-
-def test_large_value_that_parquet_stores_once_is_in_memory_once(tmp_path):
-    cell = bytes(4 * 2**20)
-    parquet.write_table(pa.table({"image": [cell] * 64}), tmp_path / "a.parquet")
-    before = pa.default_memory_pool().max_memory()
-    assert len(ids(sources.stream([tmp_path / "a.parquet"], Choice(), Losses()))) == 64
-    assert pa.default_memory_pool().max_memory() - before < 64 * 2**20
-
-
-def test_parquet_pages_larger_than_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_files, "MAX_PAGE_BYTES", 2**20)
-    cells = [bytes([value]) * 2**18 for value in range(8)]
-    parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", use_dictionary=False)
-    with pytest.raises(SourceError, match="in a row group of 8 rows; write the file with smaller row groups"):
-        read("a.parquet")
-    parquet.write_table(pa.table({"image": cells}), tmp_path / "a.parquet", row_group_size=2)
-    assert len(read("a.parquet")) == 8
 
 
 @pytest.mark.parametrize("name", ["images.npy", "images.npz", "t10k-images-idx3-ubyte", "images.idx3-ubyte.gz"])

@@ -1,0 +1,37 @@
+"""The catalog serves the chosen models, finds them by name, and names the known ones when it refuses."""
+
+import pytest
+
+from service.errors import ArtifactError, UnknownModelError
+from service.http.catalog import Catalog
+
+
+def test_all_models_of_the_folder_are_served_with_their_groups(linear_models):
+    catalog = Catalog(linear_models, "cpu", 1)
+    assert list(catalog.models) == ["mnist-0", "mnist-1", "all-mnist", "black-and-white", "colours"]
+    assert catalog.model("all-mnist").details.members == ["mnist-0", "mnist-1"]
+    assert catalog.detector(None).details.name == "mnist-0"
+    assert catalog.generator(None).details.name == "colours"
+
+
+def test_chosen_models_alone_are_served_and_the_first_is_the_default(linear_models):
+    catalog = Catalog(linear_models, "cpu", 1, ["mnist-1"])
+    assert list(catalog.models) == ["mnist-1"]
+    assert catalog.detector(None).details.name == "mnist-1"
+    with pytest.raises(UnknownModelError, match="generator 'cifar10-cond': expected one of: none is served"):
+        catalog.generator(None)
+
+
+def test_a_name_of_the_other_kind_is_refused_by_naming_the_known_ones(linear_models):
+    catalog = Catalog(linear_models, "cpu", 1)
+    with pytest.raises(UnknownModelError, match="detector 'colours': expected one of: mnist-0, mnist-1, all-mnist;"):
+        catalog.detector("colours")
+    with pytest.raises(UnknownModelError, match="generator 'mnist-0': expected one of: black-and-white, colours;"):
+        catalog.generator("mnist-0")
+    with pytest.raises(UnknownModelError, match="model 'mnist-7': expected one of: mnist-0, "):
+        catalog.model("mnist-7")
+
+
+def test_a_folder_without_models_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="expected at least one published model, found none"):
+        Catalog(tmp_path, "cpu", 1)
