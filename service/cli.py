@@ -71,6 +71,12 @@ ControlFdr = Annotated[
 ]
 
 
+def _between_0_and_1(alpha: float) -> float:
+    if not 0 < alpha < 1:
+        raise typer.BadParameter(f"expected more than 0 and less than 1, got {alpha:g}")
+    return alpha
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"oddglyph {version('oddglyph')}")
@@ -99,7 +105,11 @@ def score(
         typer.Option("--format", help="Format of the output.", show_default="by the name of --out, else csv"),
     ] = None,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Images with a p-value of at most this are anomalies.")
+        float,
+        typer.Option(
+            callback=_between_0_and_1,
+            help="Images with a p-value of at most this are anomalies; more than 0 and less than 1.",
+        ),
     ] = DEFAULT_ALPHA,
     fdr: ControlFdr = False,
     invert: Invert = False,

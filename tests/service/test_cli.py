@@ -121,7 +121,10 @@ BAD = {
     ),
     "out is a source": (["a.npy", "--out", "a.npy", "--format", "csv"], 1, "a.npy: is also a source"),
     "no source": ([], 2, "Missing argument 'SOURCE"),
-    "alpha": (["a.npy", "--alpha", "1.5"], 2, "Invalid value for '--alpha'"),
+    **{
+        f"alpha {value}": (["a.npy", "--alpha", value], 2, f"expected more than 0 and less than 1, got {value}")
+        for value in ("0", "1", "1.5", "nan")
+    },
     "batch size": (["a.npy", "--batch-size", "0"], 2, "Invalid value for '--batch-size'"),
     "format": (["a.npy", "--format", "xml"], 2, "Invalid value for '--format'"),
     "option": (["a.npy", "--unknown"], 2, "No such option"),
