@@ -43,7 +43,7 @@ class Tally:
             first = first or row
             yield row
         if first and self.errors == self.images:
-            raise SourceError(f"images: expected some that can be read, got none; the first, {first.id}: {first.error}")
+            raise SourceError(f"images: none can be read; the first is {first.id}: {first.error}")
 
 
 def score_items(

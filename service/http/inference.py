@@ -17,7 +17,7 @@ from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
 from service.http.refusals import short
 from service.http.tensors import Array, OutputTensor, Parameters, RequestedOutput, TensorMetadata, metadata
-from service.published.detector import ARRAYS
+from service.published.detector import ARRAYS, FIGURES
 from service.published.group import Group
 
 VERSION = "1"
@@ -169,8 +169,7 @@ def _outputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
     size = served.details.image_size
     if isinstance(served, ServedGenerator):
         return [metadata("pixels", "UINT8", size, size, 3)]
-    specs = [metadata(name, "FP32") for name in ("l_con", "latent", "density", "score")]
-    specs.append(metadata("p_value", "FP64"))
+    specs = [metadata(name, "FP64" if name == "p_value" else "FP32") for name in FIGURES]
     if isinstance(served.detector, Group):
         specs += [metadata("closest", "INT64"), metadata("p_values", "FP64", len(served.detector.detectors))]
     return specs + [metadata(name, "UINT8", size, size) for name in PICTURES]

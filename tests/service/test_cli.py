@@ -98,7 +98,7 @@ BAD = {
     "no image": (
         ["text.txt"],
         1,
-        "images: expected some that can be read, got none; the first, text.txt: image: expected PNG",
+        "images: none can be read; the first is text.txt: image: expected PNG",
     ),
     "labels": (["labels-idx1-ubyte"], 1, "labels-idx1-ubyte: expected uint8 images"),
     "unknown model": (
@@ -154,4 +154,4 @@ def test_the_shipped_model_says_that_nothing_can_be_read(oddglyph, monkeypatch):
     Path("text.txt").write_text("text")
     status, _, err = oddglyph("score", "text.txt")
     assert status == 1
-    assert err.startswith("oddglyph: error: images: expected some that can be read, got none; the first, text.txt: ")
+    assert err.startswith("oddglyph: error: images: none can be read; the first is text.txt: ")

@@ -52,7 +52,7 @@ def test_what_the_former_calibration_decided_is_left_out(oddglyph):
     ("arguments", "sentence"),
     [
         (["few.npy", "--name", "few"], "normal images: expected at least 20 readable images, got 19; add some"),
-        (["text.txt", "--name", "text"], "images: expected some that can be read, got none; the first, text.txt: "),
+        (["text.txt", "--name", "text"], "images: none can be read; the first is text.txt: "),
         (["few.npy", "--name", "../few"], "name '../few': expected lower-case words and digits joined by hyphens"),
         (["few.npy", "--name", "mnist-1"], "models/mnist-1: already exists"),
         (["few.npy", "--name", "few", "--model", "colours"], "models/colours: expected a detector, got a generator"),

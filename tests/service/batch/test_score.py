@@ -138,5 +138,5 @@ def test_tally_counts_and_passes_rows_on():
 
 
 def test_nothing_readable_is_an_error_after_the_rows():
-    with pytest.raises(SourceError, match=r"got none; the first, a: image: damaged"):
+    with pytest.raises(SourceError, match="none can be read; the first is a: image: damaged"):
         list(score.Tally().count([Row("a", error="image: damaged"), Row("b", error="y")]))
