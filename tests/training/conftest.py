@@ -17,7 +17,7 @@ Fit = Callable[..., Result]
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Sums in one order, here and in the processes that tests start with OMP_NUM_THREADS=1."""
+    """Use one thread, so that sums have one order here and in processes with OMP_NUM_THREADS=1."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

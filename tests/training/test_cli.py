@@ -1,4 +1,4 @@
-"""The command `oddglyph-train` itself; what its subcommands do is tested where they do it."""
+"""The command `oddglyph-train` itself. Its subcommands are tested in the files of the modules that do the work."""
 
 import subprocess
 import sys

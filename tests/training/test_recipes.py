@@ -29,7 +29,7 @@ def test_a_derived_recipe_is_validated(base: recipes.Recipe, field: str, value: 
 
 @pytest.mark.parametrize("model", ["mnist-0", "cifar10-cond", "cifar-net"])
 def test_a_recipe_that_was_written_down_earlier_is_read(model: str):
-    """No field of a run.json may go, unless it is named as retired: half-finished runs are continued."""
+    """Half-finished runs are resumed, so a field of run.json may go only if it is named as retired."""
     written = json.loads((REPOSITORY / "models" / model / "manifest.json").read_text())["recipe"]
     read = recipes.rebuild(written).model_dump(mode="json")
     density = {name: value for name, value in written.pop("density", {}).items() if name not in recipes.RETIRED}

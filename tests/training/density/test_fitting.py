@@ -56,7 +56,7 @@ def test_images_of_one_writer_do_not_vouch_for_each_other(zeros: np.ndarray):
         fit_density(split_normal(twice, 0, groups), RECIPE, 0, FABRIC)
         for groups in (np.arange(len(twice)), np.tile(np.arange(len(zeros)), 2))
     )
-    # the mean log distance of an image from those of other groups: apart, each is next to its copy, as no new image is
+    # The mean log distance to images of other groups. In groups of its own, an image lies next to its copy.
     assert together.density.mean[0] > apart.density.mean[0] + 0.1
 
 

@@ -1,4 +1,4 @@
-"""`fit --publish` and `publish`: what they refuse before the dear work, and a GAN from fit to its metrics."""
+"""`fit --publish` and `publish`: what they refuse before the expensive work, and a GAN from fit to metrics."""
 
 from pathlib import Path
 
