@@ -117,9 +117,7 @@ def _write_csv(rows: Iterable[Row], file: BinaryIO) -> None:
     plain.writerow(COLUMNS)
     for row in rows:
         values = [json.dumps(value) if isinstance(value, bool) else value for value in columns_of(row).values()]
-        has_return = any(
-            isinstance(value, str) and "\r" in value for value in values
-        )  # the csv module quotes line feeds only
+        has_return = any(isinstance(value, str) and "\r" in value for value in values)  # csv quotes line feeds only
         (careful if has_return else plain).writerow(values)
 
 

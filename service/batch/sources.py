@@ -215,9 +215,7 @@ def _parquet(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
     with parquet.ParquetFile(path, buffer_size=2**16) as file:
         column = parquet_files.image_column(path, file.schema_arrow, choice.column)
         parquet_files.check_pages(path, file, column)
-        batches = file.iter_batches(
-            1, columns=[column]
-        )  # a batch of more rows may repeat one large value of a dictionary
+        batches = file.iter_batches(1, columns=[column])  # more rows may repeat one large value of a dictionary
         rows = (row for batch in batches for row in batch.column(0).to_pylist())
         missing = SourceError("image: expected the bytes of an image file, got null; fill or remove the row")
         for index, row in enumerate(rows):

@@ -34,9 +34,7 @@ a heat map. It also generates images. Health: GET /livez and /readyz. Every refu
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
 }
-ARRAY_SCHEMA = (
-    schemas.ScoreArrayBody.model_json_schema()
-)  # for the documentation: the route parses the body itself, in a thread
+ARRAY_SCHEMA = schemas.ScoreArrayBody.model_json_schema()  # documentation only, as the route parses the body itself
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 
 router = APIRouter(responses=REFUSALS)

@@ -149,9 +149,7 @@ def load(path: Path) -> Artifact:
         )
     for name, expected in manifest.files.items():
         _verify_file(path / name, expected)
-    visible = {
-        child.name for child in path.iterdir() if not child.name.startswith(".")
-    }  # hidden files such as .DS_Store do no harm
+    visible = {child.name for child in path.iterdir() if not child.name.startswith(".")}  # .DS_Store does no harm
     unlisted = visible - manifest.files.keys() - {MANIFEST}
     if unlisted:
         raise ArtifactError(f"{path / min(unlisted)}: expected only files that the manifest lists; remove it")
