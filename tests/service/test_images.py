@@ -99,7 +99,7 @@ def test_arrays_and_files_are_treated_alike(shape: tuple[int, int], seed: int, i
 
 @pytest.mark.parametrize("data", [b"", b"no image", images.encode_png(GREY)[:100], b"%PDF-1.7", b"GIF89a"])
 def test_what_is_no_image_is_refused(data: bytes):
-    with pytest.raises(NotAnImageError, match="image: expected"):
+    with pytest.raises(NotAnImageError, match=r"image: (expected PNG, JPEG|is damaged)"):
         images.decode(data, 28)
 
 

@@ -211,5 +211,5 @@ def test_a_manifest_that_was_edited_along_with_the_weights_still_fails_its_golde
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["files"]["golden.npz"] = artifact.sha256_of(copy / "golden.npz")
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="repeat its published outputs, score differs"):
+    with pytest.raises(ArtifactError, match="repeat its golden outputs, but score differs"):
         Detector(artifact.load(copy))
