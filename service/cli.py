@@ -5,32 +5,27 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
-from service import address
+from service import address, terminal
 from service.batch import sinks, sources
 from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
 from service.errors import AddressError, OddglyphError
 from service.published import artifact, calibration, defaults, group
 from service.published.artifact import Artifact
-from service.published.detector import DEFAULT_ALPHA, Detector, Row
+from service.published.detector import DEFAULT_ALPHA, Detector
 from service.published.generator import MAX_SEED, Generator
 from service.published.group import Group
 from service.published.manifest import Calibration
 from service.published.onnx_model import MAX_BATCH, Device
+from service.terminal import stderr, stdout
 
-TABLE_ROWS = 50
 MAX_SAMPLES = 10_000
 BROKEN_SOURCE = 3
 PORT_IN_USE = 4
@@ -39,7 +34,6 @@ INTERRUPTED = SIGNALLED + signal.SIGINT
 MODELS_DIR = defaults.models_dir()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-stdout, stderr = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Source = Annotated[
     list[str],
@@ -136,12 +130,12 @@ def score(
     detector = _load_detector(model, models_dir, device, threads)
     to_terminal = out is None and sys.stdout.isatty()
     tally, losses, started = Tally(), sources.Losses(), time.monotonic()
-    with _progress(disable=to_terminal or sys.stderr is None or not sys.stderr.isatty()) as progress:
+    with terminal.progress(disable=to_terminal or sys.stderr is None or not sys.stderr.isatty()) as progress:
         items = progress.track(sources.stream(paths, choice, losses), description="images")
         rows = score_items(items, detector, alpha, invert=invert, batch_size=batch_size)
         rows = tally.count(control_fdr(rows, alpha) if fdr else rows)
         if to_terminal and format_ is None:
-            _show(rows)
+            terminal.show(rows)
         else:
             sinks.write(rows, out, format_of_out)
     rule = f"false discovery rate {alpha:g}" if fdr else f"p-value at most {alpha:g}"
@@ -279,28 +273,6 @@ def _describe(published: Artifact) -> dict[str, Any]:
         "calibration_size": calibration_size,
         "metrics": [metric.model_dump() for metric in published.metrics()],
     }
-
-
-def _progress(*, disable: bool) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn()
-    return Progress(*columns, console=Console(stderr=True), disable=disable)
-
-
-def _show(rows: Iterator[Row]) -> None:
-    """Print the first TABLE_ROWS of `rows` as a table, and the number of the other rows."""
-    table = Table(*sinks.COLUMNS, box=None)
-    for row in islice(rows, TABLE_ROWS):
-        table.add_row(*map(_cell, sinks.columns_of(row).values()), style="red" if row.is_anomaly else None)
-    rest = sum(1 for _ in rows)
-    stdout.print(table)
-    if rest:
-        stdout.print(f"... and {rest:,} more rows; give --out FILE to keep all rows, or --format csv to print them")
-
-
-def _cell(value: str | float | bool | None) -> Text:
-    if isinstance(value, bool):
-        return Text("yes" if value else "no")
-    return Text("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
 def main() -> None:

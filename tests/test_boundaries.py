@@ -20,7 +20,8 @@ ROOMS = {
     "service.http": FOUNDATION | {"service.published"},
     "service.api": FOUNDATION | {"service.published", "service.http"},
     "service.address": FOUNDATION,
-    "service.cli": FOUNDATION | {"service.published", "service.batch", "service.address"},
+    "service.terminal": FOUNDATION | {"service.published", "service.batch"},
+    "service.cli": FOUNDATION | {"service.published", "service.batch", "service.address", "service.terminal"},
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }
 
