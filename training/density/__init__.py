@@ -1,1 +1,1 @@
-"""What decides a detector's score: distances to normal images and a network that knows made outliers."""
+"""What decides a detector's score: distances to normal images, and a classifier of synthesised outliers."""

@@ -1,8 +1,8 @@
-"""Features as fixed layers, without anything learned: which way strokes run and where, and how bright what is.
+"""Features as fixed layers without learned weights: the directions of strokes by place, and the brightness by place.
 
-Maps of an image are pooled into overlapping cells. What a small deformation of the image would do to the features is
-found from the same maps: to first order it moves them along the displacement (Simard et al., Transformation invariance
-in pattern recognition, 1998), so other weights pool the change of a cell.
+Maps of an image are pooled into overlapping cells. The same maps give the change of the features under a small
+deformation of the image. To first order a deformation moves the maps along the displacement, so the change is the same
+pooling with other weights (Simard et al., Transformation invariance in pattern recognition, 1998).
 """
 
 import math
@@ -17,7 +17,7 @@ from training.switches import IMAGE_SIZE
 ORIENTATIONS = 12
 CELLS = (4, 8)  # pixels
 FINE = 2  # pixels, a cell of intensities
-DIM = 0.05  # an image with nothing brighter is dark, and not brightened
+DIM = 0.05  # an image without brighter pixels is dark, and is not brightened
 FEATURES = sum(ORIENTATIONS * (IMAGE_SIZE // cell) ** 2 for cell in CELLS)
 SHARPNESS = 4  # exponent of the cosine, twice a square: how quickly a share falls off with the angle
 BEND = 0.64  # pixels at the edge of the image
@@ -30,8 +30,9 @@ DEFORMATIONS = 2 * len(MONOMIALS)
 class Pooling(nn.Module):
     """Maps [N, O, S, S] to sums over overlapping cells of `cell` pixels, and to their change when the image is deformed.
 
-    A cell sums the map by weights R along each axis. Moved by BEND x^a y^b along x, the map changes by that times its slope,
-    and the sum by (R y^b) map (G^T x^a R^T), G being the central difference: the same products with other weights.
+    A cell sums the map by weights R along each axis. If a deformation moves the map by BEND x^a y^b along x, the map
+    changes by this displacement times its slope. With the central difference G, the sum changes by
+    BEND (R y^b) map (G^T x^a R^T): the same products with other weights.
     """
 
     lines: Tensor
@@ -49,7 +50,7 @@ class Pooling(nn.Module):
         return (lines @ (maps @ lines.T)).flatten(1)
 
     def deformed(self, maps: Tensor) -> Tensor:
-        """Return the sums, and those after each deformation [N, 1 + DEFORMATIONS, O * cells^2]."""
+        """Return the sums, and the sums after each deformation [N, 1 + DEFORMATIONS, O * cells^2]."""
         products = self.lines @ (maps @ self.lines.T)  # [N, O, 6 cells, 6 cells]: weights along y, along x
         still = self._block(products, 0, 0)
         along_x = [still + BEND * factor * self._block(products, b, 3 + a) for a, b, factor in MONOMIALS]
@@ -64,9 +65,9 @@ class Pooling(nn.Module):
 class OrientedGradients(nn.Module):
     """Light images [N, 1, 32, 32] in [0, 1] to features [N, FEATURES]: a unit vector of gradients for each cell size.
 
-    As HOG (Dalal and Triggs, 2005) with signed orientations, overlapping cells in two sizes, and the square root of
-    each bin (the Hellinger map of RootSIFT, Arandjelovic and Zisserman, 2012), taken `roots` times: the more often, the more
-    do faint gradients count.
+    The features are HOG (Dalal and Triggs, 2005) with signed orientations and overlapping cells in two sizes. The square
+    root of each bin (the Hellinger map of RootSIFT, Arandjelovic and Zisserman, 2012) is taken `roots` times. With more
+    roots, faint gradients count more.
     """
 
     size = FEATURES
@@ -88,7 +89,7 @@ class OrientedGradients(nn.Module):
         return torch.cat([self._normalised(pooling(shares)) for pooling in self._poolings()], dim=-1)
 
     def deformed(self, light: Tensor) -> Tensor:
-        """Return the features of each image, and of the image deformed in twelve ways; a unit vector for each cell size."""
+        """Return the features of each image, and of the image deformed in DEFORMATIONS ways [N, 1 + DEFORMATIONS, FEATURES]."""
         shares = self._shares(light)
         return torch.cat([self._normalised(pooling.deformed(shares)) for pooling in self._poolings()], dim=-1)
 
@@ -96,12 +97,12 @@ class OrientedGradients(nn.Module):
         return [pooling for pooling in self.poolings if isinstance(pooling, Pooling)]
 
     def _shares(self, light: Tensor) -> Tensor:
-        """Return how much gradient there is in each direction [N, ORIENTATIONS, S, S]."""
+        """Return the amount of gradient in each direction [N, ORIENTATIONS, S, S]."""
         gradients = functional.conv2d(light, self.sobel, padding=1)  # [N, 2, S, S]
-        # clamped, since the ONNX exporter drops the addition of so small a number
+        # clamped: the ONNX exporter drops the addition of so small a number
         magnitude = gradients.square().sum(dim=1, keepdim=True).clamp_min(1e-8).sqrt()
-        # magnitude * cosine^4, the cosine being that of the angle between gradient and direction, with few operations;
-        # x^(-3/4) by roots, since powers are slow
+        # magnitude * cosine^4 of the angle between gradient and direction, with few operations; x^(-3/4) by roots, since
+        # powers are slow
         scaled = gradients / (magnitude.sqrt() * magnitude.sqrt().sqrt())
         return functional.conv2d(scaled, self.directions).clamp_min(0).square().square()
 
@@ -130,14 +131,15 @@ class Intensities(nn.Module):
         return means * (FINE / IMAGE_SIZE)
 
     def deformed(self, light: Tensor) -> Tensor:
-        """Return the features of each image, and of the image deformed in twelve ways [N, 1 + DEFORMATIONS, size]."""
+        """Return the features of each image, and of the image deformed in DEFORMATIONS ways [N, 1 + DEFORMATIONS, size]."""
         return self.pooling.deformed(_brightened(light)) * (FINE / IMAGE_SIZE)
 
 
 def energy_map(features: Tensor) -> Tensor:
-    """Return how much of `features` [N, FEATURES], or of a difference of two, lies around each pixel [N, 32, 32].
+    """Return how much of `features` [N, FEATURES], or of a difference of features, lies around each pixel [N, 32, 32].
 
-    Of the finest cells, each mixed with its neighbours (1-2-1 along each axis): what is wrong is larger than a cell.
+    Only the finest cells count. Each is smoothed with its neighbours (1-2-1 along each axis), since damage is larger
+    than a cell.
     """
     cells = IMAGE_SIZE // CELLS[0]
     finest = features[:, : ORIENTATIONS * cells**2].unflatten(1, (ORIENTATIONS, cells, cells))

@@ -1,4 +1,4 @@
-"""The fitting of a density, at the end of `fit`: neighbours, choices, outlier classifiers, and scores that calibrate."""
+"""How a density is fitted at the end of `fit`: neighbours, choices, outlier classifiers, and calibration scores."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -30,14 +30,14 @@ CHOICE_OUTLIERS = 2  # for each of them
 ROOTS = (1, 2)
 BRIGHTNESS_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 MIN_JITTERED, MIN_OUTLIERS, MIN_STEPS = 600, 2000, 600  # few images are shown more often
-WATCHED = 1000  # examples that a person sees the training's progress on
+WATCHED = 1000  # examples by which the training's progress is shown
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A density, and its value [n] for normal images by models that have not seen the image's group.
+    """A density, and the `scores` [n] of normal images by models that have not seen the image's group.
 
-    `indices` [n] say which images these are, of those that it was fitted on.
+    `indices` [n] are the positions of these images among the images that the density was fitted on.
     """
 
     density: Density
@@ -50,7 +50,7 @@ class Fitted:
 
     @classmethod
     def restored(cls, saved: dict[str, Any], recipe: DensityRecipe) -> Self:
-        """Return what `saved`, of the method of that name, was made from."""
+        """Return the object whose method `saved` returned the dictionary `saved`."""
         return cls(restored(saved["density"], recipe), saved["scores"], saved["indices"])
 
 
@@ -59,9 +59,9 @@ def fit_density(
 ) -> Fitted:
     """Return the density of the images `normal`; the same `seed`, the same density.
 
-    Every image is fitted, and every image calibrates: its own group is left out where its distance is taken, and the
-    classifier that judges it was trained without its fold (leave-one-group-out and cross-conformal prediction; Vovk, 2015).
-    The principal components alone have seen all images. `run` keeps checkpoints and figures, and is continued.
+    Every image is fitted, and every image calibrates. An image's distance is taken without its own group. Its log odds
+    come from a classifier that was trained without its fold (cross-conformal prediction; Vovk, 2015). Only the principal
+    components have seen all images. `run` keeps checkpoints and figures; if it holds a checkpoint, it is continued.
     """
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randperm(len(normal.pixels), generator=generator)[: recipe.max_images].sort().values
@@ -82,8 +82,8 @@ def fit_density(
 def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
     """Return which of the images [n] are most likely normal, all but the fraction `recipe.contamination`.
 
-    Those go that are farthest from their k-th nearest image by oriented gradients, k being as many images: if no more are
-    outliers, none has k of its kind around it.
+    The images farthest from their k-th nearest image by oriented gradients are dropped. k is the number of images to drop:
+    if there are no more outliers than k, no outlier has k others of its kind around it.
     """
     hull = LocalHull(OrientedGradients(), len(every), min(recipe.components, len(every)), recipe)
     hull.fit(every.light, every.groups, every.light[:0], torch.Generator())
@@ -95,7 +95,7 @@ def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
 def _fit_hulls(
     kept: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device
 ) -> tuple[tuple[LocalHull, LocalHull], float]:
-    """Return the hulls by gradients and by brightness, and the weight of the second, that tell made outliers best."""
+    """Return the hulls by gradients and by brightness, and the weight of brightness, that best separate made outliers."""
     more = torch.cat([jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))])[:MIN_JITTERED]
     chosen = kept[torch.randperm(len(kept), generator=generator)[:CHOICE_IMAGES]]
     made = [outliers(chosen.light, generator) for _ in range(_rounds(CHOICE_IMAGES, len(chosen), CHOICE_OUTLIERS))]
@@ -118,7 +118,7 @@ def _fit_hulls(
 
 
 def standardised(normal: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the scores `normal` and `odd` in standard deviations of the former."""
+    """Return the scores `normal` and `odd`, both in standard deviations of `normal`."""
     mean, deviation = normal.mean(), normal.std().clamp_min(1e-6)
     return (normal - mean) / deviation, (odd - mean) / deviation
 
@@ -133,7 +133,7 @@ def _fit_classifier(
     fabric: Fabric,
     run: Run | None,
 ) -> tuple[OutlierClassifier, Tensor]:
-    """Return the classifier of made outliers, and the log odds of `every` image by one that has not seen its fold."""
+    """Return the classifier of made outliers, and the log odds of `every` image by a classifier without its fold."""
     folds = Folds(every.groups, recipe.folds, generator)
     shown, classes = _examples(kept, recipe, generator)
     features = features_of(hull.features, shown.light)
@@ -153,7 +153,7 @@ def _fit_classifier(
 
 
 class Folds:
-    """Groups dealt into at most `count` folds at random, whole groups each."""
+    """A random partition of groups into at most `count` folds, each of whole groups."""
 
     def __init__(self, groups: Tensor, count: int, generator: torch.Generator) -> None:
         self._ids = groups.unique()
@@ -166,7 +166,7 @@ class Folds:
 
 
 def _examples(kept: Queries, recipe: DensityRecipe, generator: torch.Generator) -> tuple[Queries, Tensor]:
-    """Return normal images, jittered ones and outliers made of them, and the class of each: 0, or 1 + the outlier's kind."""
+    """Return normal, jittered and outlier images, and the class of each: 0 for normal, 1 + the kind for an outlier."""
     jittered = [jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))]
     made = [outliers(kept.light, generator) for _ in range(_rounds(MIN_OUTLIERS, len(kept), recipe.outliers))]
     light = torch.cat([kept.light, *jittered, *(one.light for one in made)])
@@ -179,7 +179,7 @@ def _whitening(normal: Tensor, recipe: DensityRecipe) -> OutlierClassifier:
     """Return a classifier, not yet trained, that whitens by the features `normal` [N, FEATURES]."""
     mean, directions = principal_components(normal, min(recipe.whitened, len(normal) - 1, FEATURES))
     deviation = ((normal - mean) @ directions).std(dim=0)
-    with torch.random.fork_rng(devices=()):  # its first weights are never used
+    with torch.random.fork_rng(devices=()):  # keep the global random state: these first weights are never used
         classifier = OutlierClassifier(directions.shape[1], recipe.hidden)
     classifier.mean = mean
     classifier.whitening = (directions / deviation.clamp_min(1e-3)).half().float()
@@ -188,7 +188,7 @@ def _whitening(normal: Tensor, recipe: DensityRecipe) -> OutlierClassifier:
 
 @torch.no_grad()
 def _usual_energy(hull: LocalHull, kept: Queries) -> Tensor:
-    """Return the energy that all but 1 % of normal images stay below anywhere; each image's own group is left out."""
+    """Return the 99 % quantile over normal images of their highest energy, each taken without its own group."""
     chosen = kept[:CHOICE_IMAGES]
     energies = []
     for light, own in zip(chosen.light.split(BATCH), chosen.groups.split(BATCH), strict=True):

@@ -19,9 +19,9 @@ DROPOUT = 0.3  # of the first hidden layer
 class OutlierLearner:
     """One training step, validation and state of `folds` + 1 classifiers of whitened features.
 
-    Classifier k sees all examples but those of fold k, so that it can judge them as it will judge new images; the last one
-    sees all, and is the one to keep. Labels [N] are fold * CLASSES + class, class 0 being normal. Normal images and outliers
-    weigh the same in total: `balance` is how many outliers there are for each normal image.
+    Classifier k sees all examples except fold k, so it judges fold k as it would judge new images. The last classifier sees
+    all examples, and is kept. Labels [N] are fold * CLASSES + class; class 0 is normal. Normal images and outliers have the
+    same total weight: `balance` is the number of outliers for each normal image.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class OutlierLearner:
 
     @torch.no_grad()
     def validate(self, inputs: Tensor, labels: Tensor) -> dict[str, float]:
-        """Return the loss of examples by the classifier that has not seen their fold, and how often it tells outliers.
+        """Return loss and AUROC on examples, each by the classifier that has not seen the example's fold.
 
         `val_told` is the AUROC of the log odds, normal images against outliers.
         """
@@ -80,7 +80,7 @@ class OutlierLearner:
 
     @torch.no_grad()
     def finish(self, classifier: OutlierClassifier) -> None:
-        """Give `classifier` the weights of the network that has seen all, rounded to half precision as files store them."""
+        """Give `classifier` the weights of the network that has seen all folds, rounded to float16 as files store them."""
         linear = [layer for layer in classifier.layers if isinstance(layer, nn.Linear)]
         for layer, weight, bias in zip(linear, self.networks.weights, self.networks.biases, strict=True):
             layer.weight.copy_(weight[-1].T.half())
@@ -118,7 +118,7 @@ class OutlierLearner:
 
 
 class SideBySide(nn.Module):
-    """Several fully connected networks of the same `sizes`, with ReLU between, that are given the same inputs."""
+    """Several fully connected networks of the same `sizes` with ReLU between layers. All get the same inputs."""
 
     def __init__(self, sizes: Sequence[int], count: int, seed: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How unlikely an image is among the normal ones: by its neighbours and by made outliers."""
+"""How unlikely an image is among normal images, by its neighbours and by a classifier of synthesised outliers."""
 
 from typing import Any
 
@@ -11,23 +11,24 @@ from training.density.neighbours import Features, LocalHull
 from training.density.outliers import KINDS
 from training.recipes import DensityRecipe
 
-FLOOR = -1.0  # standard deviations: a part that finds an image very normal must not outvote one that finds it odd
+FLOOR = -1.0  # standard deviations: a part that sees a very normal image must not outvote a part that sees an odd one
 PARTS = 3
 CLASSES = 1 + len(KINDS)  # normal, and each kind of outlier
 
 
 class Density(nn.Module):
-    """Light images [N, 1, 32, 32] in [0, 1] to how unlikely each is among the normal ones, and a map of what is odd.
+    """Light images [N, 1, 32, 32] in [0, 1] to the unlikeliness of each among normal images, and a heat map.
 
     The weighted sum of three estimates of a negative log density, up to constants:
 
-    - the distance to the hull of the nearest normal images by oriented gradients, and that by intensities; see LocalHull;
-    - the log ratio of the probabilities that the image is an outlier made from normal images, or is normal, from a
-      classifier that learned to name the kind of outlier. That a classifier's log ratio estimates a density is
-      noise-contrastive estimation (Gutmann and Hyvaerinen, 2010). Outliers made from the normal images themselves are
-      what CutPaste (Li et al., arXiv:2104.04015) uses; we keep the kinds apart, which teaches more.
+    - the distance by oriented gradients to the hull of the nearest normal images; see LocalHull;
+    - the same distance by intensities;
+    - the log odds of "outlier", by a classifier that learned to name the kind of outlier.
 
-    Each is standardised on normal images that it was not fitted on, and counts from FLOOR upwards.
+    A classifier's log odds estimate a density ratio (noise-contrastive estimation; Gutmann and Hyvaerinen, 2010). As in
+    CutPaste (Li et al., arXiv:2104.04015), outliers are made from the normal images. Naming the kinds teaches more.
+
+    Each part is standardised on normal images that it was not fitted on, and counts from FLOOR upwards.
     """
 
     mean: Tensor
@@ -48,8 +49,8 @@ class Density(nn.Module):
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
         """Return the density [N], the weighted sum of the standardised parts, and the heat map [N, 32, 32] in [0, 1).
 
-        Heat is by how much the oriented gradients around a pixel differ from those of the nearest point among normal
-        images: 0.5 is the most that all but 1 % of normal images reach anywhere.
+        Heat says how much the oriented gradients around a pixel differ from the gradients of the nearest point of the hull.
+        99 % of normal images stay below 0.5 everywhere.
         """
         deformed = self.hull.features.deformed(light)
         distance, nearest = self.hull.of(deformed)
@@ -75,7 +76,7 @@ class Density(nn.Module):
 
 
 def restored(saved: dict[str, Any], recipe: DensityRecipe) -> Density:
-    """Return the Density, in evaluation mode, of which `saved` is what its method of that name returned."""
+    """Return, in evaluation mode, the Density whose method `saved` returned the dictionary `saved`."""
     features: list[Features] = [OrientedGradients(saved["roots"]), Intensities()]
     shapes = zip(features, saved["hulls"], strict=False)
     hulls = [LocalHull(kind, prototypes, components, recipe) for kind, (prototypes, components) in shapes]
@@ -88,7 +89,7 @@ def restored(saved: dict[str, Any], recipe: DensityRecipe) -> Density:
 class OutlierClassifier(nn.Module):
     """Features [N, FEATURES] to [N], log P(any outlier) - log P(normal), by a network that names the kind of outlier.
 
-    It sees the features whitened: their leading principal components, each in standard deviations of normal images.
+    The network sees whitened features: leading principal components, each in standard deviations of normal images.
     """
 
     mean: Tensor
@@ -113,7 +114,7 @@ class OutlierClassifier(nn.Module):
 
 
 def log_odds(logits: Tensor) -> Tensor:
-    """Return log P(any outlier) - log P(normal) [...] for `logits` [..., CLASSES], of which the first is that of normal."""
+    """Return log P(any outlier) - log P(normal) [...] for `logits` [..., CLASSES], of which the first is the logit of normal."""
     return logits[..., 1:].logsumexp(dim=-1) - logits[..., 0]
 
 

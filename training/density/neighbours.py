@@ -1,4 +1,4 @@
-"""How far an image is from what its nearest normal images span, where bending it smoothly costs little."""
+"""The distance of an image to the hull of its nearest normal images, with a low price for bending the image."""
 
 import math
 
@@ -19,12 +19,13 @@ STEPS = 8  # of conjugate gradients; more change the third digit of AUROC at mos
 class LocalHull(nn.Module):
     """Light images to their distance from the hull of the nearest normal ones (after Vincent and Bengio, NIPS 2001).
 
-    The distance is taken between features in the leading principal components. With q the image, p_k its `neighbours`
-    nearest prototypes, m their mean, V the rows p_k - m and T what the deformations of `features.deformed` change in q, it is
+    The distance is taken between features in the leading principal components:
 
-        min over a, b of |q - m - V^T a - T^T b|^2 + ridge |a|^2 + stiffness |b|^2:
+        min over a, b of |q - m - V^T a - T^T b|^2 + ridge |a|^2 + stiffness |b|^2
 
-    neighbours may be mixed a little, and the image may be bent a little (tangent distance, Simard et al., 1998). The prototypes are normal images; each belongs to a group, such as its writer.
+    q is the image, m the mean of its `neighbours` nearest prototypes p_k, and V has the rows p_k - m. T has the changes of q
+    by the deformations of `features.deformed`. So neighbours may be mixed a little, and the image may be bent a little
+    (tangent distance, Simard et al., 1998). Prototypes are normal images; each belongs to a group, such as its writer.
     """
 
     mean: Tensor
@@ -43,9 +44,9 @@ class LocalHull(nn.Module):
 
     @torch.no_grad()
     def fit(self, light: Tensor, groups: Tensor, more: Tensor, generator: torch.Generator) -> None:
-        """Take the principal components of normal images, and as many of them as there are prototypes, at random.
+        """Take the principal components of the normal images `light`, and a random choice of them as prototypes.
 
-        `groups` [N] are those of the images `light`; images `more` count for the components only.
+        `groups` [N] are the groups of `light`. Images `more` count for the components only.
         """
         features = features_of(self.features, light)
         self.mean, self.directions = principal_components(
@@ -71,13 +72,13 @@ class LocalHull(nn.Module):
         return self.of(self.features.deformed(light))
 
     def of(self, deformed: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the same for what `features.deformed` returned, without the images of the groups `own` [N], if given."""
+        """Return the same for the output of `features.deformed`, without prototypes of the groups `own` [N], if given."""
         distance, nearest = self._distance(self._projected(deformed), own)
         return distance, nearest @ self.directions.T + self.mean
 
     @torch.no_grad()
     def place(self, light: Tensor) -> Tensor:
-        """Return images, and what each deformation changes in them, in the components [N, 1 + DEFORMATIONS, C]."""
+        """Return images and their changes by each deformation, in principal components [N, 1 + DEFORMATIONS, C]."""
         batches = light.split(BATCH)
         return torch.cat([self._projected(self.features.deformed(batch.to(self.mean.device))) for batch in batches])
 
@@ -124,14 +125,14 @@ class Queries:
 def ridge_regression(rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return x [N, R] that minimises |target - rows^T x|^2 + |x|^2 for `rows` [N, R, C], `target` [N, C], and the minimum [N].
 
-    By STEPS steps of conjugate gradients with Jacobi's preconditioner (Hestenes and Stiefel, 1952): ONNX knows no Cholesky.
-    Every direction is made conjugate to all before it, not to the last only, or rounding would decide the later ones.
+    It takes STEPS steps of conjugate gradients with Jacobi's preconditioner (Hestenes and Stiefel, 1952), since ONNX has no
+    Cholesky factorisation. Each direction is made conjugate to all earlier ones, so that rounding does not decide it.
     """
     gram, rest = rows @ rows.mT, (rows @ target[:, :, None]).squeeze(2)
     scale = 1 / (rows.square().sum(dim=2) + 1)
     weights = torch.zeros_like(rest)
     directions: list[Tensor] = []
-    images: list[Tensor] = []  # of the directions, divided by their power
+    images: list[Tensor] = []  # of the directions by the matrix, divided by their power
     for _ in range(STEPS):
         direction = rest * scale
         if directions:
@@ -150,7 +151,7 @@ def ridge_regression(rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def principal_components(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the mean [F] of `features` [N, F] and their `count` leading components [F, count], the largest first.
 
-    Both are rounded to what half precision holds, as files store them.
+    Both are rounded to float16, as files store them.
     """
     mean = features.mean(dim=0).half().float()
     centred = features - mean
