@@ -1,8 +1,8 @@
 """Features as fixed layers without learned weights: the directions of strokes by place, and the brightness by place.
 
 Maps of an image are pooled into overlapping cells. The same maps give the change of the features under a small
-deformation of the image. To first order a deformation moves the maps along the displacement, so the change is the same
-pooling with other weights (Simard et al., Transformation invariance in pattern recognition, 1998).
+deformation of the image. To first order a deformation moves the maps along the displacement (Simard et al.,
+Transformation invariance in pattern recognition, 1998). So the change is the same pooling with other weights.
 """
 
 import math

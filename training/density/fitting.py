@@ -82,8 +82,8 @@ def fit_density(
 def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
     """Return which of the images [n] are most likely normal, all but the fraction `recipe.contamination`.
 
-    The images farthest from their k-th nearest image by oriented gradients are dropped. k is the number of images to drop:
-    if there are no more outliers than k, no outlier has k others of its kind around it.
+    The images farthest from their k-th nearest image by oriented gradients are dropped. k is the number of images to drop.
+    If there are at most k outliers, no outlier has k others of its kind around it.
     """
     hull = LocalHull(OrientedGradients(), len(every), min(recipe.components, len(every)), recipe)
     hull.fit(every.light, every.groups, every.light[:0], torch.Generator())

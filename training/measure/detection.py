@@ -53,9 +53,9 @@ def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
 def false_alarm_interval(calibration: int, alpha: float, judged: int, level: float = 0.95) -> tuple[float, float]:
     """Return the central interval of the share of false alarms among `judged` normal images.
 
-    With n = `calibration` images the rate at `alpha` is Beta(k, n + 1 - k) distributed, k = floor(alpha (n + 1)) (Vovk,
-    2012; Bates et al., arXiv:2104.08279). So the count of alarms is beta-binomial. Images count as independent. If images
-    come in groups, such as writers, the true interval is wider.
+    With n = `calibration` images and k = floor(alpha (n + 1)), the rate at `alpha` is Beta(k, n + 1 - k) distributed
+    (Vovk, 2012; Bates et al., arXiv:2104.08279). So the count of alarms is beta-binomial. Images count as independent. If
+    images come in groups, such as writers, the true interval is wider.
     """
     k = int(np.floor(alpha * (calibration + 1)))
     if k == 0:
