@@ -59,6 +59,11 @@ class Split:
         """Return the pixels whose label is one of `classes`."""
         return self.pixels[np.isin(self.labels, classes)]
 
+    def sample(self, count: int, seed: int) -> "Split":
+        """Return `count` images of this split, or all if there are fewer, in random order by `seed`; groups are left out."""
+        chosen = np.random.default_rng(seed).permutation(len(self.pixels))[:count]
+        return Split(self.pixels[chosen], self.labels[chosen])
+
     def groups_of(self, classes: Sequence[int]) -> Labels | None:
         """Return the groups of the images whose label is one of `classes`; None if groups are not known."""
         return None if self.groups is None else self.groups[np.isin(self.labels, classes)]

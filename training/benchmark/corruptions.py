@@ -166,10 +166,12 @@ def _erase_half(image: Pixels, side: int) -> Pixels:
 
 
 def _letters(pixels: Pixels, _: float, rng: np.random.Generator) -> Pixels:
-    return np.stack([_letter(str(letter), pixels.shape[1], rng) for letter in rng.choice(list(LETTERS), len(pixels))])
+    return np.stack(
+        [_draw_letter(str(letter), pixels.shape[1], rng) for letter in rng.choice(list(LETTERS), len(pixels))]
+    )
 
 
-def _letter(letter: str, size: int, rng: np.random.Generator) -> Pixels:
+def _draw_letter(letter: str, size: int, rng: np.random.Generator) -> Pixels:
     from matplotlib import get_data_path
 
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/{rng.choice(FONTS)}", int(size * rng.uniform(0.7, 0.85)))

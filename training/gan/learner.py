@@ -3,7 +3,7 @@
 import copy
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from training.errors import TrainingError
 from training.gan.augment import diff_augment
 from training.gan.networks import AuxiliaryClassifier, Discriminator, Generator
-from training.gan.objectives import objective
+from training.gan.objectives import objective, total_loss
 from training.layers import EVALUATION_BATCH, flip
 from training.parallel import Noise, average, average_gradients, world_size
 from training.recipes import GanRecipe
@@ -130,7 +130,7 @@ class GanLearner:
             losses["l_penalty"] = self.objective.penalty(
                 lambda images: self.discriminator(images, labels), real, fake, self.noise.uniform
             )
-        sum_of(losses).backward(inputs=list(self.discriminator.parameters()))
+        total_loss(losses).backward(inputs=list(self.discriminator.parameters()))
         accuracies = {"d_real": (on_real > 0).float().mean(), "d_fake": (on_fake <= 0).float().mean()}
         return {**losses, "d_gradient": self._update("discriminator", self.discriminator), **accuracies}
 
@@ -149,7 +149,7 @@ class GanLearner:
         if self.classifier is not None:
             on_class = cross_entropy(self._classify(self.classifier.eval(), fake), labels)
             losses["l_gen_class"] = self.recipe.classifier_weight * on_class
-        sum_of(losses).backward(inputs=list(self.generator.parameters()))
+        total_loss(losses).backward(inputs=list(self.generator.parameters()))
         figures = {**losses, "g_gradient": self._update("generator", self.generator)}
         self.average.update(self.generator, self.steps // self.recipe.discriminator_steps)
         return figures
@@ -184,14 +184,14 @@ class GanLearner:
         recipe = self.recipe
         last = recipe.final_learning_rate_factor
         schedules = {
-            "generator": self._linear("generator", last, every=recipe.discriminator_steps),
-            "discriminator": self._linear("discriminator", last),
+            "generator": self._linear_decay("generator", last, every=recipe.discriminator_steps),
+            "discriminator": self._linear_decay("discriminator", last),
         }
         if self.classifier is not None:
-            schedules["classifier"] = self._linear("classifier", 0, share=recipe.classifier_share)
+            schedules["classifier"] = self._linear_decay("classifier", 0, share=recipe.classifier_share)
         return schedules
 
-    def _linear(self, name: str, last: float, *, every: int = 1, share: float = 1) -> LambdaLR:
+    def _linear_decay(self, name: str, last: float, *, every: int = 1, share: float = 1) -> LambdaLR:
         """Return a decay to the factor `last` over `share` of all steps, for a network updated in every `every`-th step."""
 
         def factor(updates: int) -> float:
@@ -246,11 +246,6 @@ class ExponentialAverage:
         names = [name for name, value in leader.items() if value.is_floating_point()]
         follow = get_ema_multi_avg_fn(min(self.decay, (1 + updates) / (10 + updates)))
         follow([follower[name] for name in names], [leader[name] for name in names], updates)
-
-
-def sum_of(losses: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum of `losses`, of which there is at least one."""
-    return torch.stack(list(losses.values())).sum()
 
 
 def build_generator(recipe: GanRecipe, classes: int) -> Generator:

@@ -1,6 +1,6 @@
 """The GANs' objectives as small objects, each with its paper; logits are [N, 1] and high for real images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Protocol
 
 import torch
@@ -125,6 +125,11 @@ def objective(name: ObjectiveName, real_label: float, penalty_weight: float) -> 
     if name == "hinge":
         return Hinge()
     return Wasserstein(penalty_weight) if name == "wgan-gp" else Relativistic(penalty_weight)
+
+
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of `losses` by name, of which there is at least one."""
+    return torch.stack(list(losses.values())).sum()
 
 
 def squared_gradient_norms(critic: Critic, images: Tensor) -> Tensor:

@@ -75,16 +75,16 @@ class Judge:
             found += compare_with_real(network.name, reference.test, seen, self.data_set.name, GENERATED_SPLIT)
             if generator.is_conditional:
                 found += self._agreement(reference, seen, generator.class_names)
-        found.append(self._overlap(pixels[: len(self.embedded)], path))
+        found.append(self._two_sample_accuracy(pixels[: len(self.embedded)], path))
         return found + [metric for reference in self.references for metric in reference.gate]
 
     @property
     def _train(self) -> Split:
-        return _drawn(self.data_set.train, self.samples)
+        return self.data_set.train.sample(self.samples, SEED)
 
     @property
     def _test(self) -> Split:
-        return _drawn(self.data_set.test, self.samples)
+        return self.data_set.test.sample(self.samples, SEED)
 
     def _agreement(self, reference: Reference, seen: Features, class_names: tuple[str, ...]) -> list[Metric]:
         asked = np.arange(len(seen.logits)) % len(class_names)
@@ -92,7 +92,7 @@ class Judge:
             return agreement(CLASS_AGREEMENT, seen.logits, asked, class_names, self.data_set.name, "generated")
         return probe_agreement(reference.network.name, reference.probe, seen, asked, self.data_set.name, "generated")
 
-    def _overlap(self, pixels: Pixels, path: Path | None) -> Metric:
+    def _two_sample_accuracy(self, pixels: Pixels, path: Path | None) -> Metric:
         generated = self.embedder(pixels).features
         if path:
             embedding.write(self.embedded, generated, self.embedder.name, path / artifact.EMBEDDING)
@@ -198,11 +198,6 @@ def _reference(network: Network, data_set: DataSet, test: Split, train: Split) -
         probe = distances.class_probe(seen_train.features, train.labels)
         gate += probe_agreement(network.name, probe, seen_test, test.labels, data_set.name, GATE_SPLIT)
     return Reference(network, seen_test, gate, probe)
-
-
-def _drawn(split: Split, count: int) -> Split:
-    chosen = np.random.default_rng(SEED).permutation(len(split.pixels))[:count]
-    return Split(split.pixels[chosen], split.labels[chosen])
 
 
 def _bootstrap_deviation(distance: Callable[[Floats, Floats], float], real: Floats, other: Floats) -> float:

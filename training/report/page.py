@@ -46,7 +46,7 @@ def page(models: Sequence[Artifact]) -> str:
     for kind, (title, table, notes) in TABLES.items():
         of_kind = [model for model in models if model.manifest.kind == kind]
         lines += [f"## {title}", "", *_markdown(table(of_kind)), "", "\n\n".join(notes), ""] if of_kind else []
-    return "\n".join([*lines, "# One by one", "", *(_section(model) for model in models)])
+    return "\n".join([*lines, "# One by one", "", *(_model_section(model) for model in models)])
 
 
 def _metrics_table(columns: Sequence[str], models: Sequence[Artifact]) -> list[list[str]]:
@@ -59,7 +59,7 @@ def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     return [head, f"|{' --- |' * len(rows[0])}", *body]
 
 
-def _section(model: Artifact) -> str:
+def _model_section(model: Artifact) -> str:
     source = model.manifest.provenance
     how = f"`{source.command}`, seed {source.seed}, {source.device}, {source.train_seconds:,.0f} s, commit {source.commit[:12]}"
     agreement = generators.per_class(model.metrics())
