@@ -55,9 +55,11 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, digits_npz: Path, f
     # The first steps, in which nothing is learned yet: later, differences in rounding grow as in any chaotic system.
     few = ("--set", "batch_size=64", "--set", "min_steps_per_epoch=2", "--set", "epochs=3")
     alone, together = tmp_path / "alone", tmp_path / "together"
-    fit(alone, *few)
+    result = fit(alone, *few)
     command = fit_command(digits_npz, together, *few, processes=2)
-    subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, check=False)
+    completed = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    for said in (sentence(result.exception), completed.stderr):  # nothing was learned, so both end as collapsed
+        assert "expected reconstructions that differ" in said
     assert len(history(alone)) == len(history(together)) == 2
     for ours, theirs in zip(history(together), history(alone), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
