@@ -101,8 +101,10 @@ class Run:
             return None
         try:
             contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise RunError(f"{path}: expected a checkpoint, got a damaged file ({error}); fit again") from None
+        except Exception as error:  # noqa: BLE001 - unpickling a damaged file may raise anything
+            raise RunError(
+                f"{path}: expected a checkpoint, got a damaged file ({type(error).__name__}); fit again"
+            ) from None
         return contents
 
 
