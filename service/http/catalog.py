@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import numpy as np
 from fastapi import Depends, Request
 
 from service.errors import ArtifactError, UnknownModelError
@@ -143,7 +144,11 @@ def _group_details(group: Group) -> ModelDetails:
 
 
 def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPoolExecutor) -> ServedDetector:
-    return ServedDetector(detector, details, Batcher(detector.score, executor), Batcher(detector.compare, executor))
+    score, compare = (
+        Batcher(detector.score, Scores.joined, executor),
+        Batcher(detector.compare, np.concatenate, executor),
+    )
+    return ServedDetector(detector, details, score, compare)
 
 
 def _find_served(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -8,16 +8,19 @@ from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from service.errors import TooLargeError, UnknownModelError, ValueRangeError
 from service.http import arrays, prometheus, schemas, tensors, uploads
+from service.http.admission import Admitted, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
 from service.http.refusals import short
 from service.http.tensors import Array, OutputTensor, Parameters, RequestedOutput, TensorMetadata, metadata
 from service.published.detector import ARRAYS, FIGURES
+from service.published.generator import CHUNK
 from service.published.group import Group
 
 VERSION = "1"
@@ -147,13 +150,13 @@ def model_health(_: Served) -> Health:
 
 @router.post("/models/{name}/infer", response_model=InferenceAnswer, openapi_extra=REQUEST)
 @router.post("/models/{name}/versions/{version}/infer", response_model=InferenceAnswer, include_in_schema=False)
-async def infer(http: Request, served: Served) -> Response:
+async def infer(http: Request, served: Served, place: Admitted) -> Response:
     """Return the outputs of a model in JSON, or as raw bytes after the JSON if the request asks for bytes."""
     request, raw = await uploads.in_pool(partial(_parse, await http.body(), http.headers.get(HEADER_LENGTH)))
     wanted = request.outputs or [RequestedOutput(name=spec.name) for spec in _outputs(served)]
     _check_known(wanted, _outputs(served))
     inputs = tensors.read(request.inputs, _inputs(served), raw)
-    found = await _compute(served, inputs, {output.name for output in wanted})
+    found = await _compute(served, place, inputs, {output.name for output in wanted})
     return _answer(served, request, [(output, found[output.name]) for output in wanted])
 
 
@@ -195,28 +198,34 @@ def _check_known(wanted: list[RequestedOutput], specs: list[TensorMetadata]) -> 
 
 
 async def _compute(
-    served: ServedDetector | ServedGenerator, inputs: dict[str, Array], wanted: set[str]
+    served: ServedDetector | ServedGenerator, place: Place, inputs: dict[str, Array], wanted: set[str]
 ) -> dict[str, Array]:
     count = len(next(iter(inputs.values())))
     if not 1 <= count <= MAX_IMAGES:
         raise TooLargeError(f"inputs: expected 1 to {MAX_IMAGES} images, got {count}; send several requests")
     if isinstance(served, ServedDetector):
-        return await _examine(served, inputs["pixels"], wanted)
+        return await _examine(served, place, inputs["pixels"], wanted)
+    place.seconds = 0.0  # the turnstile has places of its own
     prometheus.GENERATED.labels(served.details.name).inc(count)
-    pixels = await served.turnstile(served.generator.generate, inputs["z"], inputs.get("labels"))
-    return {"pixels": pixels}
+    served.generator.check(**inputs)
+    pieces = [partial(served.generator.generate, **_rows(inputs, start)) for start in range(0, count, CHUNK)]
+    return {"pixels": np.concatenate(await served.turnstile(pieces, count))}
 
 
-async def _examine(served: ServedDetector, pixels: Array, wanted: set[str]) -> dict[str, Array]:
+def _rows(inputs: dict[str, Array], start: int) -> dict[str, Array]:
+    return {name: array[start : start + CHUNK] for name, array in inputs.items()}
+
+
+async def _examine(served: ServedDetector, place: Place, pixels: Array, wanted: set[str]) -> dict[str, Array]:
     found: dict[str, Array] = {}
+    batchers = served.score if wanted - set(PICTURES) else None, served.compare if wanted & set(PICTURES) else None
+    place.claim(sum(batcher.seconds(len(pixels)) for batcher in batchers if batcher))
     if wanted - set(PICTURES):
-        with served.score.room(len(pixels)):
-            scores = await served.score(pixels)
+        scores = await served.score(pixels)
         found |= {name: getattr(scores, name) for name in ARRAYS}
         prometheus.SCORED.labels(served.details.name).inc(len(pixels))
     if wanted & set(PICTURES):
-        with served.compare.room(len(pixels)):
-            planes = await served.compare(pixels)
+        planes = await served.compare(pixels)
         found |= {name: planes[:, 1 + index] for index, name in enumerate(PICTURES)}
     return found
 

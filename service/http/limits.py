@@ -9,8 +9,13 @@ MAX_NAME_CHARACTERS = 100
 MAX_SAMPLES = 256
 MAX_WALK_STEPS = 64
 
-# Limits of one worker process: requests worked on at once, and bytes of all bodies, those still arriving included.
+# Limits of one worker process: requests worked on at once, and bytes of all bodies, those still arriving included. A request
+# is refused if its work would wait longer than QUEUE_SECONDS and longer than it takes itself, or than MAX_WAIT_SECONDS.
 MAX_REQUESTS = 256
+QUEUE_SECONDS = 1.0
+MAX_WAIT_SECONDS = 5.0
+SECONDS_PER_BYTE = 4e-6  # of work, for a digit in a PNG file; until requests have been measured
+PIXELS_PER_SECOND = 25e6  # that one core decodes, of the slower formats
 MAX_HELD_BYTES = 16 * MAX_REQUEST_BYTES
 
 # A body must arrive within BODY_SECONDS, and after GRACE_SECONDS at MIN_BYTES_PER_SECOND on average. The work starts when

@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import MutableHeaders
@@ -13,7 +12,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.errors import OverloadedError
 from service.http import limits
+from service.http.admission import PLACE, Admission
 from service.http.prometheus import REQUESTS, SECONDS
 from service.http.refusals import Refusal
 
@@ -31,7 +32,7 @@ UNLIMITED = (
     "/v2/health/ready",
 )
 UNLIMITED_UNDER = ("/models/", "/web/")
-PIECE_BYTES = 2**16
+PIECE_BYTES = 2**14
 CLIENT_LEFT = 499  # nginx's status, used in the metrics only: a client that left gets no answer
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
@@ -55,15 +56,16 @@ class HttpMiddleware(ABC):
 
 
 class RequestLimits(HttpMiddleware):
-    """Limits the bytes of request bodies, the number of requests worked on at once, and the time for each.
+    """Limits the bytes of request bodies, the work admitted at once, and the time for each request.
 
-    A request takes one of MAX_REQUESTS places once its whole body has arrived, so slow senders occupy no place. If no
-    place is free, the request is refused before its body is read. Work for a client that left is cancelled.
+    A request takes one of the places of `admission` once its whole body has arrived, so slow senders occupy no place. If
+    there is no place for so many bytes, the request is refused before its body is read, and again before its body is
+    parsed. Work for a client that left is cancelled.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
         super().__init__(app)
-        self._requests = 0
+        self._admission = admission
         self._held_bytes = 0
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,9 +82,11 @@ class RequestLimits(HttpMiddleware):
         try:
             self._check(scope)
             if await self._receive(body, receive):
-                _check_end(scope, body)
-                with self._place():
-                    await _answer(self.app, scope, body, receive, send)
+                with self._admission.place(len(body)) as place:
+                    _check_end(scope, body)
+                    await _answer(self.app, {**scope, PLACE: place}, body, receive, send)
+        except OverloadedError as error:
+            await Refusal(error.status, str(error))(scope, receive, send)
         except HTTPException as error:
             answer = Refusal(error.status_code, error.detail)
             answer.headers.update(error.headers or {})
@@ -91,22 +95,12 @@ class RequestLimits(HttpMiddleware):
             self._held_bytes -= len(body)
 
     def _check(self, scope: Scope) -> None:
-        """Raise HTTPException for a request that can be refused before its body is read."""
-        declared = dict(scope["headers"]).get(b"content-length", b"0")[:20]
-        if declared.isdigit() and int(declared) > limits.MAX_REQUEST_BYTES:  # `_hold` catches a false length
+        """Raise HTTPException or OverloadedError for a request that can be refused before its body is read."""
+        header = dict(scope["headers"]).get(b"content-length", b"0")[:20]
+        declared = int(header) if header.isdigit() else 0
+        if declared > limits.MAX_REQUEST_BYTES:  # `_hold` catches a false length
             raise HTTPException(413, limits.TOO_LARGE)
-        with self._place():
-            pass
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._requests >= limits.MAX_REQUESTS:
-            raise HTTPException(503, limits.OVERLOADED)
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
+        self._admission.check(declared)
 
     async def _receive(self, body: bytearray, receive: Receive) -> bool:
         """Fill `body`; return whether the client is still connected. HTTPException 408 if the body comes too slowly."""
@@ -174,13 +168,17 @@ async def _leave(receive: Receive, work: asyncio.Timeout) -> None:
 
 
 def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
-    """Return an ASGI `receive` that yields `body` in pieces of PIECE_BYTES, then waits until the client leaves."""
+    """Return an ASGI `receive` that yields `body` in pieces of PIECE_BYTES, then waits until the client leaves.
+
+    Between two pieces other requests get their turn: forms are parsed on the event loop.
+    """
     starts = iter(range(0, max(len(body), 1), PIECE_BYTES))
 
     async def receive() -> Message:
         if (start := next(starts, None)) is None:
             await asyncio.shield(leaving)
             return {"type": "http.disconnect"}
+        await asyncio.sleep(0)
         end = start + PIECE_BYTES
         return {"type": "http.request", "body": bytes(body[start:end]), "more_body": end < len(body)}
 

@@ -1,132 +1,150 @@
-"""Bounded queues in front of the models: requests are joined into batches, and a full queue refuses at once."""
+"""Many requests joined into batches that take a fraction of a second, so that short requests pass long ones."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from typing import Generic, ParamSpec, Protocol, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
-from service.errors import OverloadedError
+from service.http.admission import Admission, Pace
 from service.images import Pixels
 from service.published.onnx_model import MAX_BATCH
 
-MAX_QUEUE_IMAGES = 1024
-MAX_QUEUE_CALLS = 16
+BATCH_SECONDS = 0.1  # for which the others wait
+SHARE = 16  # images that a request has in a batch before the next one's turn
+FIRST_SECONDS = 0.005  # what an image takes, until the first has been timed
 
 
 class Rows(Protocol):
-    """The result of a batch: one row per image, sliced along the first axis."""
+    """What a batch returns: one row per image, sliced along the first axis."""
 
+    def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> Self: ...
 
 
 R = TypeVar("R", bound=Rows)
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass
+class _Request(Generic[R]):
+    """Pixels of one request, how many of them have been put into batches, and the rows that came back."""
+
+    pixels: Pixels
+    rows: asyncio.Future[R]
+    taken: int = 0
+    done: list[R] = field(default_factory=list)
+
+    def take(self, count: int) -> Pixels:
+        start, self.taken = self.taken, min(self.taken + count, len(self.pixels))
+        return self.pixels[start : self.taken]
+
+
 class Batcher(Generic[R]):
-    """Runs one function over the pixels of concurrent requests: one bounded batch at a time, in order of arrival.
+    """Runs one function over the pixels of concurrent requests, in batches of about BATCH_SECONDS; requests take turns.
 
-    No request waits for a batch to fill. A lone request runs at once, and requests that arrive meanwhile form the next
-    batch. `run` maps pixels [N, H, W] to N rows. It is called in `executor`, so the event loop stays free.
+    Nobody waits for a batch to fill: a lone request runs at once, and those that come while it runs share the next batch.
+    A long request is cut into several batches, between which other batchers have the same `executor`. What a cancelled
+    request had left is not computed. `run` maps pixels [N, H, W] to N rows, and `join` puts rows after another.
 
-        score = Batcher(detector.score, ThreadPoolExecutor(1))
-        with score.room(3):  # OverloadedError at once if the queue has no room for three images
-            rows = await score(await decode())  # [3, H, W], joined with the images of other requests
+        score = Batcher(detector.score, Scores.joined, ThreadPoolExecutor(1))
+        rows = await score(pixels)  # [3, H, W], computed together with what others have sent
     """
 
-    def __init__(self, run: Callable[[Pixels], R], executor: Executor, max_images: int = MAX_QUEUE_IMAGES) -> None:
+    def __init__(self, run: Callable[[Pixels], R], join: Callable[[Sequence[R]], R], executor: Executor) -> None:
         self._run = run
+        self._join = join
         self._executor = executor
-        self._max_images = max_images
-        self._inside = 0
-        self._waiting: deque[tuple[Pixels, asyncio.Future[R]]] = deque()
+        self._pace = Pace(FIRST_SECONDS)
+        self._waiting: deque[_Request[R]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def room(self, count: int) -> Iterator[None]:
-        """Hold room for `count` images, so that a refusal comes before they are decoded; OverloadedError if none is left."""
-        if self._inside + count > self._max_images:
-            raise OverloadedError(
-                f"queue: expected at most {self._max_images} images at once, got {count} beside {self._inside}; "
-                "come back in a second"
-            )
-        self._inside += count
-        try:
-            yield
-        finally:
-            self._inside -= count
+    def seconds(self, count: int) -> float:
+        """Return how long `count` images may take."""
+        return self._pace.seconds(count)
 
     async def __call__(self, pixels: Pixels) -> R:
-        """Return the N rows for `pixels` [N, H, W]. The caller holds room for them."""
+        """Return the rows of `pixels` [N, H, W]."""
         loop = asyncio.get_running_loop()
-        rows: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((pixels, rows))
+        request: _Request[R] = _Request(pixels, loop.create_future())
+        self._waiting.append(request)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
-        return await rows
+        return await request.rows
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
+            requests, parts = zip(*batch, strict=True)
             try:
-                pixels = np.concatenate([part for part, _ in batch])
-                rows = await loop.run_in_executor(self._executor, self._run, pixels)
-            except Exception as error:  # noqa: BLE001 - every error goes to the requests that wait
-                _give_up(batch, error)
+                rows = await loop.run_in_executor(self._executor, self._timed, np.concatenate(parts))
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
+                _give_up(requests, error)
             else:
-                _hand_out(batch, rows)
+                self._hand_out(requests, [len(part) for part in parts], rows)
 
-    def _next_batch(self) -> list[tuple[Pixels, asyncio.Future[R]]]:
-        batch: list[tuple[Pixels, asyncio.Future[R]]] = []
-        count = 0
-        while self._waiting and (not batch or count + len(self._waiting[0][0]) <= MAX_BATCH):
-            pixels, rows = self._waiting.popleft()
-            if not rows.done():  # cancelled if its client has left
-                batch.append((pixels, rows))
-                count += len(pixels)
+    def _next_batch(self) -> list[tuple[_Request[R], Pixels]]:
+        """Return parts of requests in turn, at most MAX_BATCH images, and no more than take BATCH_SECONDS but for one."""
+        batch: list[tuple[_Request[R], Pixels]] = []
+        room = max(1, min(MAX_BATCH, int(BATCH_SECONDS / self._pace.seconds(1))))
+        while self._waiting and room:
+            request = self._waiting.popleft()
+            if request.rows.done():  # a client that went away has cancelled it
+                continue
+            part = request.take(min(SHARE, room))
+            room -= len(part)
+            batch.append((request, part))
+            if request.taken < len(request.pixels):
+                self._waiting.append(request)
         return batch
+
+    def _timed(self, pixels: Pixels) -> R:
+        start = time.perf_counter()
+        rows = self._run(pixels)
+        self._pace.note(time.perf_counter() - start, len(pixels))
+        return rows
+
+    def _hand_out(self, requests: Sequence[_Request[R]], counts: Sequence[int], rows: R) -> None:
+        start = 0
+        for request, count in zip(requests, counts, strict=True):
+            request.done.append(rows[start : start + count])
+            start += count
+            if sum(map(len, request.done)) == len(request.pixels) and not request.rows.done():
+                request.rows.set_result(self._join(request.done))
 
 
 class Turnstile:
-    """Lets calls into `executor` one after the other; OverloadedError at once if `max_calls` already run or wait.
+    """Lets pieces of work into `executor` in turn; OverloadedError at once where they would wait too long.
 
     turnstile = Turnstile(ThreadPoolExecutor(1))
-    pixels = await turnstile(generator.sample, "cat", 16, 7)
+    parts = await turnstile([partial(generator.sample, "cat", 16, 7, start) for start in (0, 16)], images=32)
     """
 
-    def __init__(self, executor: Executor, max_calls: int = MAX_QUEUE_CALLS) -> None:
+    def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._max_calls = max_calls
-        self._calls = 0
+        self._pace = Pace(FIRST_SECONDS)
+        self._admission = Admission(self._pace)
 
-    async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of `function` for these arguments."""
-        if self._calls >= self._max_calls:
-            raise OverloadedError(
-                f"queue: expected at most {self._max_calls} waiting requests, got one more; come back in a second"
-            )
-        self._calls += 1
-        try:
-            call = asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(*args, **kwargs))
-            return await call
-        finally:
-            self._calls -= 1
+    async def __call__(self, pieces: Sequence[Callable[[], T]], images: int) -> list[T]:
+        """Return what each of `pieces` returns, which make `images` images together; other calls run in between."""
+        loop = asyncio.get_running_loop()
+        with self._admission.place(images):
+            return [
+                await loop.run_in_executor(self._executor, self._timed, piece, images / len(pieces)) for piece in pieces
+            ]
 
-
-def _hand_out(batch: list[tuple[Pixels, asyncio.Future[R]]], rows: R) -> None:
-    start = 0
-    for pixels, future in batch:
-        if not future.done():
-            future.set_result(rows[start : start + len(pixels)])
-        start += len(pixels)
+    def _timed(self, piece: Callable[[], T], images: float) -> T:
+        start = time.perf_counter()
+        result = piece()
+        self._pace.note(time.perf_counter() - start, images)
+        return result
 
 
-def _give_up(batch: list[tuple[Pixels, asyncio.Future[R]]], error: Exception) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
+def _give_up(requests: Sequence[_Request[R]], error: Exception) -> None:
+    for request in requests:
+        if not request.rows.done():
+            request.rows.set_exception(error)

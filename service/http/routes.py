@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
+import numpy as np
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,12 +22,16 @@ from starlette.types import ASGIApp
 
 from service import images
 from service.http import arrays, inference, prometheus, schemas, uploads
+from service.http.admission import Admission, Admitted, Pace, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
+from service.http.limits import SECONDS_PER_BYTE
 from service.http.middleware import RequestLimits, RequestMetrics, StandardAnswers
+from service.http.queues import Batcher
 from service.http.refusals import SHOWN_CHARACTERS, install_handlers
 from service.http.uploads import Upload
 from service.images import Pixels
 from service.published.detector import Row, Scores
+from service.published.generator import CHUNK
 
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Oddglyph compares a small image with the normal images of a model. It answers with a score, a p-value and
@@ -55,7 +60,8 @@ def build_app() -> FastAPI:
 def surrounded(app: FastAPI) -> ASGIApp:
     """Return `app` behind the middleware: limits, metrics and headers."""
     routes = [route for route in (*router.routes, *inference.router.routes, *app.routes) if hasattr(route, "path")]
-    return RequestMetrics(StandardAnswers(RequestLimits(app), routes), routes)
+    admission = Admission(Pace(SECONDS_PER_BYTE))
+    return RequestMetrics(StandardAnswers(RequestLimits(app, admission), routes), routes)
 
 
 @router.get("/", include_in_schema=False)
@@ -85,15 +91,15 @@ def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
 @router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
 async def score(
     catalog: Models,
+    place: Admitted,
     query: Annotated[schemas.ScoreOptions, Query()],
     form: Annotated[schemas.ScoreForm, Form()],
 ) -> schemas.ScoreAnswer:
     """Return scores of uploaded images. Options are form fields or query parameters."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
-    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    with served.score.room(len(ids)):
-        upload = await uploads.read(form.images, served.detector.image_size, invert=options.invert)
-        scores = await served.score(upload.pixels)
+    served = catalog.detector(options.model)
+    upload = await _read(place, served, served.score, form.images, invert=options.invert)
+    scores = await served.score(upload.pixels)
     rows = upload.in_order(
         _rows(served, upload.ids_read, scores, options.alpha), lambda name, why: Row(name, error=why)
     )
@@ -106,15 +112,24 @@ async def score(
     response_model_exclude_none=True,
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": ARRAY_SCHEMA}}}},
 )
-async def score_array(request: Request, catalog: Models) -> schemas.ScoreAnswer:
+async def score_array(request: Request, catalog: Models, place: Admitted) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
     body = await uploads.in_pool(partial(arrays.parse, await request.body(), schemas.ScoreArrayBody))
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
     decode = partial(arrays.pixels, body.images, served.detector.image_size, invert=body.invert)
-    with served.score.room(len(ids)):
-        scores = await served.score(await uploads.in_pool(decode))
+    place.claim(served.score.seconds(len(ids)))
+    scores = await served.score(await uploads.in_pool(decode))
     results = _rows(served, ids, scores, body.alpha)
     return schemas.ScoreAnswer(model=served.details.name, alpha=body.alpha, results=results)
+
+
+async def _read(
+    place: Place, served: ServedDetector, batcher: Batcher[Any], files: list[UploadFile], *, invert: bool
+) -> Upload:
+    def admit(decoding_seconds: float) -> None:
+        place.claim(decoding_seconds + batcher.seconds(len(files)))
+
+    return await uploads.read(files, served.detector.image_size, invert=invert, admit=admit)
 
 
 @dataclass(frozen=True)
@@ -129,14 +144,14 @@ class _Compared:
 
 async def _compare(
     catalog: Models,
+    place: Admitted,
     query: Annotated[schemas.ImageOptions, Query()],
     form: Annotated[schemas.ImageForm, Form()],
 ) -> _Compared:
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
-    served, ids = catalog.detector(options.model), uploads.ids_of(form.images)
-    with served.compare.room(len(ids)):
-        upload = await uploads.read(form.images, served.detector.image_size, invert=options.invert)
-        planes = await served.compare(upload.pixels)
+    served = catalog.detector(options.model)
+    upload = await _read(place, served, served.compare, form.images, invert=options.invert)
+    planes = await served.compare(upload.pixels)
     return _Compared(served.details.name, upload, planes[:, 1], planes[:, 2])
 
 
@@ -186,7 +201,9 @@ async def explain(request: Request, compared: Compared) -> Response | schemas.Ex
 async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]) -> Response | schemas.SampleAnswer:
     """Return generated images: one PNG with a nearly square grid, or JSON."""
     served = catalog.generator(query.model)
-    pixels = await served.turnstile(served.generator.sample, query.class_name, query.n, query.seed)
+    draw = partial(served.generator.sample, query.class_name, seed=query.seed)
+    pieces = [partial(draw, min(CHUNK, query.n - start), start=start) for start in range(0, query.n, CHUNK)]
+    pixels = np.concatenate(await served.turnstile(pieces, query.n))
     classes = [served.generator.class_of(query.class_name, k) for k in range(query.n)]
     return await _sample_answer(served, query.format, pixels, classes, columns=math.ceil(math.sqrt(query.n)))
 
@@ -196,7 +213,8 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
     """Return a row of generated images that lead from one seed to another: one PNG, or JSON."""
     served = catalog.generator(query.model)
     seeds = (query.start, query.end)
-    pixels = await served.turnstile(served.generator.walk, query.class_name, seeds, query.steps)
+    draw = partial(served.generator.walk, query.class_name, seeds, query.steps)
+    [pixels] = await served.turnstile([draw], query.steps)
     classes = [served.generator.class_of(query.class_name, 0)] * query.steps
     return await _sample_answer(served, query.format, pixels, classes, columns=query.steps)
 

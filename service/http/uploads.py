@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service import images
 from service.errors import ImageError, TooLargeError
-from service.http.limits import MAX_IMAGES, MAX_PIXELS
+from service.http.limits import MAX_IMAGES, MAX_PIXELS, PIXELS_PER_SECOND
 from service.http.refusals import SHOWN_CHARACTERS
 from service.images import Pixels
 
@@ -68,15 +68,18 @@ def ids_of(sent: list[UploadFile] | list[Any]) -> list[str]:
     return [getattr(image, "filename", None) or str(index) for index, image in enumerate(sent)]
 
 
-async def read(files: list[UploadFile], size: int, *, invert: bool) -> Upload:
+async def read(files: list[UploadFile], size: int, *, invert: bool, admit: Callable[[float], None]) -> Upload:
     """Return the images in `files` as grey pixels of side `size`.
 
-    Raises TooLargeError before any image is decoded if together they have more than MAX_PIXELS. Raises the error of the
-    first image, with its name, if no image can be read. Images are decoded one by one, so a cancelled request stops
-    after the current image.
+    Raises TooLargeError before any image is decoded if together they have more than MAX_PIXELS. `admit` is then called
+    with the seconds that decoding may take, and may raise. Raises the error of the first image, with its name, if no image
+    can be read. Images are decoded one by one, so a cancelled request stops after the current image.
     """
     ids, contents = ids_of(files), [await file.read() for file in files]
-    _check_pixels(await in_pool(lambda: [_or_error(images.cost, data) for data in contents]))
+    costs = await in_pool(lambda: [_or_error(images.cost, data) for data in contents])
+    pixels = sum(cost for cost in costs if isinstance(cost, int))
+    _check_pixels(pixels)
+    admit(pixels / PIXELS_PER_SECOND)
     decode = partial(images.decode, size=size, invert=invert)
     decoded = [await in_pool(partial(_or_error, decode, data)) for data in contents]
     errors = [each if isinstance(each, ImageError) else None for each in decoded]
@@ -97,8 +100,7 @@ def _or_error(function: Callable[[bytes], T], data: bytes) -> T | ImageError:
         return error
 
 
-def _check_pixels(costs: list[int | ImageError]) -> None:
-    found = sum(cost for cost in costs if isinstance(cost, int))
+def _check_pixels(found: int) -> None:
     if found > MAX_PIXELS:
         raise TooLargeError(
             f"images: expected at most {MAX_PIXELS:,} pixels times scans in a request, got {found:,}; "

@@ -1,6 +1,6 @@
 """A published detector: pixels -> anomaly scores, p-values, reconstructions and heat maps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated
 
@@ -73,6 +73,16 @@ class Scores:
         """Return the scores of the images in the slice `rows`."""
         arrays = {name: getattr(self, name)[rows] for name in ARRAYS}
         return Scores(**arrays, classes=self.classes)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"]) -> "Scores":
+        """Return the scores of all `parts`, which are of one detector or group, after another."""
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+        return cls(**arrays, classes=parts[0].classes)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.score)
 
     def is_anomaly(self, alpha: float) -> NDArray[np.bool_]:
         """Return [N], true where p_value <= alpha. At most a fraction `alpha` of normal images is a false alarm."""

@@ -48,8 +48,8 @@ class Generator:
         """Names of the classes to choose from, in order of label; empty for an unconditional model."""
         return self.manifest.class_names if self.is_conditional else ()
 
-    def sample(self, class_name: str | None, count: int, seed: int) -> Pixels:
-        """Return `count` generated images, uint8 [count, H, W, 3].
+    def sample(self, class_name: str | None, count: int, seed: int, start: int = 0) -> Pixels:
+        """Return `count` generated images from image `start` on, uint8 [count, H, W, 3].
 
         Image k depends on (seed, k) and the class only, never on `count`. `class_name` is a name or an index. None
         means all classes in turn: image k is of class k modulo the number of classes. Raises UnknownClassError for an
@@ -57,7 +57,8 @@ class Generator:
         """
         if count < 1:
             raise ValueRangeError(f"count: expected at least 1, got {count}; ask for more")
-        return self._generate(self._latents(seed, count), self._labels(class_name, count))
+        labels = self._labels(class_name, start + count)
+        return self._generate(self._latents(seed, count, start), None if labels is None else labels[start:])
 
     def walk(self, class_name: str | None, seeds: tuple[int, int], steps: int) -> Pixels:
         """Return the first image of each of two seeds and images between them, uint8 [steps, H, W, 3].
@@ -76,11 +77,11 @@ class Generator:
         labels = self._labels(class_name, k + 1)
         return None if labels is None else self.class_names[labels[k]]
 
-    def _latents(self, seed: int, count: int) -> Latents:
+    def _latents(self, seed: int, count: int, start: int = 0) -> Latents:
         if not 0 <= seed <= MAX_SEED:
             raise ValueRangeError(f"seed: expected an integer from 0 to {MAX_SEED}, got {seed}; choose another")
         z = np.empty((count, self.latent_size), np.float32)
-        for k, row in enumerate(z):
+        for k, row in enumerate(z, start):
             np.random.default_rng([seed, k]).standard_normal(out=row, dtype=np.float32)
         return z
 
@@ -107,6 +108,11 @@ class Generator:
 
     def generate(self, z: Latents, labels: Labels | None = None) -> Pixels:
         """Return the images of `z` [N, latent_size] and, if the model is conditional, `labels` [N], uint8 [N, H, W, 3]."""
+        self.check(z, labels)
+        return self._generate(z, labels)
+
+    def check(self, z: Latents, labels: Labels | None = None) -> None:
+        """Raise ValueRangeError for what `generate` does not take."""
         if not np.isfinite(z).all():
             raise ValueRangeError("z: expected finite numbers, got NaN or infinity; draw them from N(0, 1)")
         if labels is not None and (len(labels) != len(z) or labels.min() < 0 or labels.max() >= len(self.class_names)):
@@ -114,7 +120,6 @@ class Generator:
                 f"labels: expected {len(z)} from 0 to {len(self.class_names) - 1}, got {len(labels)} from "
                 f"{labels.min()} to {labels.max()}; send one for each z"
             )
-        return self._generate(z, labels)
 
     def _generate(self, z: Latents, labels: Labels | None) -> Pixels:
         # The sums in matrix products depend on the batch size, so chunks of one size keep the bytes the same.

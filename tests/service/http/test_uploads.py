@@ -10,7 +10,9 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from service import images
+from service.errors import OverloadedError
 from service.http import uploads
+from service.http.limits import PIXELS_PER_SECOND
 from service.images import DECODE_THREADS, encode_png
 
 PNG = encode_png(np.zeros((28, 28), np.uint8))
@@ -34,8 +36,9 @@ class Watched:
         return self.decode(data, size, invert=invert)
 
 
-def read(count):
-    return uploads.read([UploadFile(io.BytesIO(PNG), filename=f"{k}.png") for k in range(count)], 32, invert=False)
+def read(count, admit=lambda _: None):
+    files = [UploadFile(io.BytesIO(PNG), filename=f"{k}.png") for k in range(count)]
+    return uploads.read(files, 32, invert=False, admit=admit)
 
 
 def test_a_request_that_is_given_up_decodes_no_further_image(monkeypatch):
@@ -61,3 +64,15 @@ def test_all_requests_together_decode_a_few_images_at_a_time(monkeypatch):
     assert [upload.pixels.shape for upload in answers] == [(2, 32, 32)] * 12
     assert watched.calls == 24
     assert watched.most <= DECODE_THREADS
+
+
+def test_a_request_whose_decoding_would_wait_too_long_decodes_nothing(monkeypatch):
+    watched = Watched(monkeypatch, seconds=0)
+
+    def admit(seconds):
+        assert seconds == pytest.approx(2 * 28 * 28 / PIXELS_PER_SECOND)
+        raise OverloadedError("full")
+
+    with pytest.raises(OverloadedError):
+        asyncio.run(read(2, admit))
+    assert watched.calls == 0
