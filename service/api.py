@@ -20,6 +20,7 @@ from typing import Literal, TypeVar, cast, get_args
 import bentoml
 import uvicorn.config
 
+from service import memory
 from service.errors import DeviceError, OddglyphError, ValueRangeError
 from service.http.catalog import Catalog
 from service.http.limits import BODY_SECONDS, WORK_SECONDS
@@ -38,6 +39,8 @@ with contextlib.suppress(ImportError, AttributeError):  # private to BentoML
 
 # BentoML starts its workers with the protocol that uvicorn calls "auto".
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.http.connections:BoundedConnection"
+
+memory.bound()
 
 MAX_WORKERS = 256
 DESCRIPTORS = 4096  # open files and connections of a process
@@ -85,8 +88,10 @@ def _or_exit(start: Callable[[], T]) -> T:
 
 
 def _verify() -> None:
-    """Load every model once, before any worker starts."""
+    """Load every model once, before any worker starts, and keep nothing of it."""
     _or_exit(_load)
+    gc.collect()
+    memory.give_back()
 
 
 def _allow_descriptors() -> None:
@@ -121,5 +126,6 @@ class Oddglyph:
         _allow_descriptors()
         app.state.catalog = _load()
         _freeze_garbage()
+        memory.give_back_regularly()
 
     verify = bentoml.on_deployment(_verify)

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.batch.sources import Item
 from service.errors import OddglyphError, SourceError
-from service.images import Pixels
+from service.images import DECODE_THREADS, Pixels
 from service.published.detector import Detector, Row
 from service.published.group import Group
 
 BATCH_SIZE = 64  # images decoded and scored together
+BATCH_BYTES = 32 * 2**20  # of files, above which a batch takes no further image
 
 
 @dataclass
@@ -54,13 +54,13 @@ def score_items(
     invert: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Row]:
-    """Yield one row per item, in order. `batch_size` items are taken at a time and decoded in parallel.
+    """Yield one row per item, in order. At most `batch_size` items are taken at a time, and a few decoded in parallel.
 
-    `alpha` in [0, 1] decides `is_anomaly`. `invert` says that the images show dark glyphs on light.
+    A batch ends early at BATCH_BYTES. `alpha` in [0, 1] decides `is_anomaly`. `invert` says that the images show dark
+    glyphs on light.
     """
-    pending = iter(items)
-    with ThreadPoolExecutor() as pool:
-        while batch := list(islice(pending, batch_size)):
+    with ThreadPoolExecutor(DECODE_THREADS) as pool:
+        for batch in _batches(items, batch_size):
             decoded = list(pool.map(partial(_decode, size=detector.image_size, invert=invert), batch))
             yield from _rows(batch, decoded, detector, alpha)
 
@@ -92,6 +92,19 @@ def rejection_threshold(p_values: NDArray[np.float64], alpha: float) -> float:
     ordered = np.sort(p_values)
     rejected = ordered[ordered * (len(ordered) / np.arange(1, len(ordered) + 1)) <= alpha]
     return float(np.max(rejected, initial=0.0))
+
+
+def _batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    held_bytes = 0
+    for item in items:
+        batch.append(item)
+        held_bytes += item.size_bytes
+        if len(batch) == batch_size or held_bytes >= BATCH_BYTES:
+            yield batch
+            batch, held_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:

@@ -77,6 +77,13 @@ class Item:
     id: str
     content: Path | bytes | images.Pixels | OddglyphError
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the item holds in memory; a file is not read yet."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return 0 if isinstance(self.content, Path | OddglyphError) else self.content.nbytes
+
     def pixels(self, size: int, *, invert: bool = False) -> images.Pixels:
         """Return the image as grey uint8 pixels [size, size]; OddglyphError if it cannot be read or decoded."""
         content = _read_file(self.content) if isinstance(self.content, Path) else self.content

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from python_multipart.multipart import parse_options_header
@@ -82,7 +82,7 @@ class RequestLimits(HttpMiddleware):
         try:
             self._check(scope)
             if await self._receive(body, receive):
-                with self._admission.place(len(body)) as place:
+                with self._admission.place(min(len(body), limits.GUESSED_BYTES)) as place:
                     _check_end(scope, body)
                     await _answer(self.app, {**scope, PLACE: place}, body, receive, send)
         except OverloadedError as error:
@@ -100,7 +100,7 @@ class RequestLimits(HttpMiddleware):
         declared = int(header) if header.isdigit() else 0
         if declared > limits.MAX_REQUEST_BYTES:  # `_hold` catches a false length
             raise HTTPException(413, limits.TOO_LARGE)
-        self._admission.check(declared)
+        self._admission.check(min(declared, limits.GUESSED_BYTES))
 
     async def _receive(self, body: bytearray, receive: Receive) -> bool:
         """Fill `body`; return whether the client is still connected. HTTPException 408 if the body comes too slowly."""

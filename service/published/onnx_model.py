@@ -44,6 +44,7 @@ class OnnxModel:
     def __init__(self, path: Path, graph: Graph, device: Device = "auto", threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.enable_cpu_mem_arena = False  # or each session would keep the memory of its largest batch
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads of a server sleep
         wants_cuda = device == "cuda" or (device == "auto" and cuda_is_usable())
         if wants_cuda:
