@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from service import address, terminal
+from service import address, memory, terminal
 from service.batch import sinks, sources
 from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
 from service.errors import AddressError, OddglyphError
@@ -277,6 +277,7 @@ def _describe(published: Artifact) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command. An error is printed as one sentence, and the exit status is 1, or PORT_IN_USE for a taken port."""
+    memory.bound()
     for name in ("SIGTERM", "SIGHUP"):  # exit in order, so that temporary files are removed; Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:

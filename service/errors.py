@@ -23,7 +23,7 @@ The errors under "training" are defined in `training.errors`. Only `oddglyph-tra
     + MetricError                 400   a metric cannot be computed
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class OddglyphError(Exception):
@@ -35,6 +35,11 @@ class OddglyphError(Exception):
     """
 
     status: ClassVar[int] = 400
+
+    def bare(self) -> Self:
+        """Return this error without the frames that it passed: they hold the image, and in a thread pool the error itself."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class ArtifactError(OddglyphError):

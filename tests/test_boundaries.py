@@ -22,7 +22,8 @@ ROOMS = {
     "service.api": FOUNDATION | {"service.published", "service.http", "service.memory"},
     "service.address": FOUNDATION,
     "service.terminal": FOUNDATION | {"service.published", "service.batch"},
-    "service.cli": FOUNDATION | {"service.published", "service.batch", "service.address", "service.terminal"},
+    "service.cli": FOUNDATION
+    | {"service.published", "service.batch", "service.address", "service.memory", "service.terminal"},
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }
 

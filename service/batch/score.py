@@ -111,7 +111,7 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
     try:
         return item.pixels(size, invert=invert)
     except OddglyphError as error:
-        return error
+        return error.bare()
 
 
 def _rows(

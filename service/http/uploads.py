@@ -97,7 +97,7 @@ def _or_error(function: Callable[[bytes], T], data: bytes) -> T | ImageError:
     try:
         return function(data)
     except ImageError as error:
-        return error
+        return error.bare()
 
 
 def _check_pixels(found: int) -> None:

@@ -1,7 +1,9 @@
 """Batch scoring: rows in the order of items, scores independent of the batch, bounded memory, false discovery rate."""
 
 import dataclasses
+import gc
 import itertools
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,25 @@ def test_tally_counts_and_passes_rows_on():
 def test_nothing_readable_is_an_error_after_the_rows():
     with pytest.raises(SourceError, match="none can be read; the first is a: image: damaged"):
         list(score.Tally().count([Row("a", error="image: damaged"), Row("b", error="y")]))
+
+
+def test_large_files_make_small_batches_and_are_not_kept(detector, monkeypatch):
+    monkeypatch.setattr(score, "BATCH_BYTES", 3000)
+    taken, kept = [], weakref.WeakSet()
+
+    def items():
+        for number in range(20):
+            error = SourceError("damaged")
+            kept.add(error)
+            taken.append(number)
+            yield Item(str(number), error if number % 2 else bytes(2000))
+
+    rows = score.score_items(items(), detector, 0.05)
+    next(rows)
+    assert len(taken) <= 4
+    gc.disable()
+    try:
+        assert len(list(rows)) == 19
+        assert len(kept) == 0
+    finally:
+        gc.enable()
