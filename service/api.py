@@ -115,6 +115,9 @@ def _freeze_garbage() -> None:
     name="oddglyph",
     workers=_or_exit(_workers),
     traffic={"timeout": BODY_SECONDS + 2 * WORK_SECONDS},  # a backstop: RequestLimits answers before
+    tracing={
+        "excluded_urls": ".*"
+    },  # would take more time than the refusal of a request; a configuration file turns it on
     metrics={"enabled": False},  # BentoML's keep a series for every path that a client asks for
     logging={"access": {"enabled": False}},
 )

@@ -41,5 +41,6 @@ SENT_TOO_SLOWLY = (
     f"body: expected within {BODY_SECONDS:g} seconds and at {MIN_BYTES_PER_SECOND:,} bytes a second or more, "
     "got it more slowly; send fewer bytes or use a faster connection"
 )
+LEFT = "client: left before it was answered; nothing is computed for it"
 TWO_LENGTHS = "headers: expected Content-Length or Transfer-Encoding, got both; leave one out"
 BREAKS_OFF = "body: expected a form that ends with its boundary, got one that breaks off; send it again"

@@ -33,7 +33,7 @@ UNLIMITED = (
 )
 UNLIMITED_UNDER = ("/models/", "/web/")
 PIECE_BYTES = 2**14
-CLIENT_LEFT = 499  # nginx's status, used in the metrics only: a client that left gets no answer
+CLIENT_LEFT = 499  # nginx's status; nobody reads the answer, but BentoML keeps a request until its answer begins
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -81,10 +81,11 @@ class RequestLimits(HttpMiddleware):
         body = bytearray()
         try:
             self._check(scope)
-            if await self._receive(body, receive):
-                with self._admission.place(min(len(body), limits.GUESSED_BYTES)) as place:
-                    _check_end(scope, body)
-                    await _answer(self.app, {**scope, PLACE: place}, body, receive, send)
+            if not await self._receive(body, receive):
+                raise HTTPException(CLIENT_LEFT, limits.LEFT)
+            with self._admission.place(min(len(body), limits.GUESSED_BYTES)) as place:
+                _check_end(scope, body)
+                await _answer(self.app, {**scope, PLACE: place}, body, receive, send)
         except OverloadedError as error:
             await Refusal(error.status, str(error))(scope, receive, send)
         except HTTPException as error:
@@ -137,7 +138,7 @@ def _check_end(scope: Scope, body: bytearray) -> None:
 
 
 async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive, send: Send) -> None:
-    """Let `app` answer within WORK_SECONDS, else raise HTTPException 503; send nothing to a client that has left."""
+    """Let `app` answer within WORK_SECONDS; raise HTTPException 503 if it does not, 499 if the client has left."""
     started = has_left = False
 
     async def watch(message: Message) -> None:
@@ -154,10 +155,10 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytearray, receive: Receive,
                 has_left = leaving.done()
                 leaving.cancel()
     except TimeoutError:
-        if started and not has_left:
-            raise
+        if not started:
+            raise HTTPException(*((CLIENT_LEFT, limits.LEFT) if has_left else (503, limits.TOO_SLOW))) from None
         if not has_left:
-            raise HTTPException(503, limits.TOO_SLOW) from None
+            raise
 
 
 async def _leave(receive: Receive, work: asyncio.Timeout) -> None:
@@ -219,7 +220,8 @@ class StandardAnswers(HttpMiddleware):
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, HEAD as GET; answer OPTIONS itself."""
-        is_head, allowed = scope["method"] == "HEAD", self._allowed(scope)
+        is_head = scope["method"] == "HEAD"
+        allowed = self._allowed(scope) if scope["method"] in ("HEAD", "OPTIONS") else set()
 
         async def finish(message: Message) -> None:
             if message["type"] == "http.response.start":
