@@ -37,8 +37,9 @@ with contextlib.suppress(ImportError, AttributeError):  # private to BentoML
 
     do_not_track.cache_clear()
 
-# BentoML starts its workers with the protocol that uvicorn calls "auto".
+# BentoML starts its workers with the protocol and the event loop that uvicorn calls "auto".
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.http.connections:BoundedConnection"
+uvicorn.config.LOOP_FACTORIES["auto"] = "service.http.connections:fair_loop"
 
 memory.bound()
 

@@ -81,3 +81,28 @@ class BoundedConnection(H11Protocol):
         DROPPED.labels(reason).inc()
         log.debug("connection of %s dropped: %s", self.client, reason)
         self.transport.abort()
+
+
+class FairLoop(asyncio.SelectorEventLoop):
+    """An event loop that accepts one connection at a time, so that of several workers the idle ones get their share.
+
+    asyncio accepts all connections that wait. One worker would get all clients that come at once, and keep them.
+    """
+
+    def _accept_connection(
+        self,
+        protocol_factory: Any,
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 1,
+        *timeouts: Any,
+    ) -> None:
+        del backlog  # as many as would be accepted
+        super()._accept_connection(protocol_factory, sock, sslcontext, server, 1, *timeouts)  # type: ignore[misc]
+
+
+def fair_loop(*, use_subprocess: bool) -> type[FairLoop]:
+    """Return the class of event loop that uvicorn makes one of."""
+    del use_subprocess
+    return FairLoop

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 import httpx
 import pytest
@@ -9,7 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from service.http import limits
-from service.http.connections import BoundedConnection
+from service.http.connections import BoundedConnection, FairLoop
 
 SECONDS = 5.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -157,6 +158,35 @@ def test_a_new_connection_takes_the_room_of_the_one_that_has_waited_longest(monk
                 await answered(reader)
 
     asyncio.run(scenario())
+
+
+def test_connections_that_come_at_once_are_accepted_one_by_one():
+    made = []
+    with contextlib.closing(FairLoop()) as loop:
+        server = loop.run_until_complete(loop.create_server(lambda: Protocol(made), "127.0.0.1", 0))
+        with contextlib.ExitStack() as clients:
+            for _ in range(10):
+                clients.enter_context(socket.create_connection(server.sockets[0].getsockname()))
+            most = 0
+            while len(made) < 10:
+                before = len(made)
+                loop.run_until_complete(asyncio.sleep(0))
+                most = max(most, len(made) - before)
+            assert most <= 4  # a step of the test is up to two of the loop, and new versions of asyncio accept two
+        for transport in made:
+            transport.abort()
+        server.close()
+        loop.run_until_complete(asyncio.sleep(0))
+
+
+class Protocol(asyncio.Protocol):
+    """A protocol that keeps its transport in a list."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def connection_made(self, transport):
+        self.made.append(transport)
 
 
 def test_the_workers_of_the_service_count_their_connections(client):
