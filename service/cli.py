@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,15 +13,34 @@ import typer
 from rich.table import Table
 
 from service import address, memory, terminal
-from service.batch import sinks, sources
-from service.batch.score import BATCH_SIZE, Tally, control_fdr, score_items
+from service.batch import recalibrate, sinks, sources
+from service.batch.score import BATCH_SIZE, Tally, check_fdr, control_fdr, in_words, score_items
 from service.errors import AddressError, OddglyphError
-from service.published import artifact, calibration, defaults, group
+from service.options import (
+    MODELS_DIR,
+    Alpha,
+    Column,
+    Confidence,
+    ControlFdr,
+    Exclude,
+    Groups,
+    Invert,
+    Key,
+    ModelsDir,
+    Pictures,
+    Review,
+    Source,
+    Strict,
+    Threads,
+    WhichDevice,
+)
+from service.published import artifact, defaults, group
 from service.published.artifact import Artifact
-from service.published.detector import DEFAULT_ALPHA, Detector
+from service.published.conformal import DEFAULT_ALPHA, Rule
+from service.published.detector import Detector
 from service.published.generator import MAX_SEED, Generator
 from service.published.group import Group
-from service.published.manifest import Calibration
+from service.published.guarantee import guarantee_of
 from service.published.onnx_model import MAX_BATCH, Device
 from service.terminal import stderr, stdout
 
@@ -31,23 +49,9 @@ BROKEN_SOURCE = 3
 PORT_IN_USE = 4
 SIGNALLED = 128  # plus the number of the signal, as in a shell
 INTERRUPTED = SIGNALLED + signal.SIGINT
-MODELS_DIR = defaults.models_dir()
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-Source = Annotated[
-    list[str],
-    typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar or .parquet."),
-]
-Invert = Annotated[bool, typer.Option("--invert", help="The images show dark glyphs on a light ground.")]
-Key = Annotated[str | None, typer.Option(help="The array of an .npz file.", show_default="the only one")]
-Column = Annotated[str | None, typer.Option(help="The column of a .parquet file.", show_default="the only one")]
-ModelsDir = Annotated[
-    Path,
-    typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
-]
-Threads = Annotated[int, typer.Option(min=0, help="Number of threads for the model; 0 for one per core.")]
-WhichDevice = Annotated[Device, typer.Option(help="Device to compute on.")]
 AnyDetector = Annotated[
     str | None,
     typer.Option(
@@ -55,20 +59,6 @@ AnyDetector = Annotated[
         show_default="mnist-0, else the first",
     ),
 ]
-ControlFdr = Annotated[
-    bool,
-    typer.Option(
-        "--fdr",
-        help="Control the false discovery rate (Benjamini-Hochberg): in expectation, at most a share alpha of the "
-        "anomalies is normal. Rows wait in a temporary file until the last image.",
-    ),
-]
-
-
-def _between_0_and_1(alpha: float) -> float:
-    if not 0 < alpha < 1:
-        raise typer.BadParameter(f"expected more than 0 and less than 1, got {alpha:g}")
-    return alpha
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,13 +88,9 @@ def score(
         sinks.Format | None,
         typer.Option("--format", help="Format of the output.", show_default="by the name of --out, else csv"),
     ] = None,
-    alpha: Annotated[
-        float,
-        typer.Option(
-            callback=_between_0_and_1,
-            help="Images with a p-value of at most this are anomalies; more than 0 and less than 1.",
-        ),
-    ] = DEFAULT_ALPHA,
+    alpha: Alpha = DEFAULT_ALPHA,
+    strict: Strict = False,
+    confidence: Confidence = None,
     fdr: ControlFdr = False,
     invert: Invert = False,
     key: Key = None,
@@ -127,21 +113,24 @@ def score(
     format_of_out = sinks.choose_format(out, format_)
     sinks.check(out, paths)
     sources.check(paths, choice)
-    detector = _load_detector(model, models_dir, device, threads)
+    detector, rule = _load_detector(model, models_dir, device, threads), Rule(alpha, strict, confidence)
+    decision = detector.decide(rule)
+    check_fdr(rule, wanted=fdr)
+    if decision.note:
+        stderr.print(f"oddglyph: note: {decision.note}")
     to_terminal = out is None and sys.stdout.isatty()
     tally, losses, started = Tally(), sources.Losses(), time.monotonic()
     with terminal.progress(disable=to_terminal or sys.stderr is None or not sys.stderr.isatty()) as progress:
         items = progress.track(sources.stream(paths, choice, losses), description="images")
-        rows = score_items(items, detector, alpha, invert=invert, batch_size=batch_size)
+        rows = score_items(items, detector, decision, invert=invert, batch_size=batch_size)
         rows = tally.count(control_fdr(rows, alpha) if fdr else rows)
         if to_terminal and format_ is None:
             terminal.show(rows)
         else:
             sinks.write(rows, out, format_of_out)
-    rule = f"false discovery rate {alpha:g}" if fdr else f"p-value at most {alpha:g}"
     rate = tally.images / (time.monotonic() - started)
     stderr.print(
-        f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({rule}), unreadable: {tally.errors:,}, "
+        f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({in_words(rule, decision, fdr=fdr)}), unreadable: {tally.errors:,}, "
         f"{losses}images/s: {rate:,.0f}, model: {detector.name}, out: {out or 'standard output'}"
     )
     if losses.broken and not keep_going:
@@ -156,6 +145,10 @@ def calibrate(
         str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
     ] = None,
     models_dir: ModelsDir = MODELS_DIR,
+    groups: Groups = None,
+    review: Review = None,
+    pictures: Pictures = Path("review.png"),
+    exclude: Exclude = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing model of this name.")] = False,
     invert: Invert = False,
     key: Key = None,
@@ -169,20 +162,16 @@ def calibrate(
     """
     choice, paths = sources.Choice(key, column), sources.find(source)
     sources.check(paths, choice)
-    base, tally = _load(model, "detector", models_dir), Tally()
-    with artifact.staging(models_dir, name, replace=replace) as path:
-        items = sources.stream(paths, choice, sources.Losses())
-        rows = tally.count(score_items(items, Detector(base, "cpu"), DEFAULT_ALPHA, invert=invert))
-        scores = [row.score for row in rows if row.score is not None]
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        made_of = Calibration(
-            created=created, base=base.manifest.name, sources=tuple(source), invert=invert, images=len(scores)
-        )
-        calibration.write(path, base, scores, made_of)
-    stderr.print(
-        f"normal images: {len(scores):,}, of which {base.manifest.name} calls {tally.anomalies:,} anomalies "
-        f"(p-value at most {DEFAULT_ALPHA:g}), unreadable: {tally.errors:,}, out: {models_dir / name}"
-    )
+    given = recalibrate.Given(tuple(source), tuple(paths), choice, invert, groups, exclude)
+    base = _load(model, "detector", models_dir)
+    if review:
+        sinks.check(pictures, paths)
+        table, told = recalibrate.review(base, given, review, pictures)
+        typer.echo(table, nl=False)
+    else:
+        artifact.require_free(models_dir, name, replace=replace)
+        told = recalibrate.publish(base, given, models_dir, name, replace=replace)
+    stderr.print(told)
 
 
 @app.command()
@@ -232,14 +221,15 @@ def serve(
 
 @app.command()
 def models(
+    name: Annotated[str | None, typer.Argument(help="Only this one.", show_default="all")] = None,
     models_dir: ModelsDir = MODELS_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metrics.")] = False,
 ) -> None:
-    """List the published models."""
-    published = [artifact.load(path) for path in artifact.find(models_dir)]
-    descriptions = [_describe(model) for model in published]
+    """List the published models, or describe one: what its p-values promise."""
+    names = [name] if name else [path.name for path in artifact.find(models_dir)]
+    descriptions = [_describe(artifact.load_named(models_dir, each)) for each in names]
     if as_json:
-        typer.echo(json.dumps(descriptions, indent=2))
+        typer.echo(json.dumps(descriptions[0] if name else descriptions, indent=2))
         return
     table = Table("name", "kind", "summary", "MB", "calibrated on", "AUROC", box=None)
     for model in descriptions:
@@ -249,6 +239,8 @@ def models(
             model["name"], model["kind"], model["summary"], megabytes, str(model["calibration_size"] or ""), auroc
         )
     stdout.print(table)
+    if name and descriptions[0]["guarantee"]:
+        stdout.print(descriptions[0]["guarantee"]["statement"])
 
 
 def _load(name: str | None, kind: Literal["detector", "generator"], models_dir: Path) -> Artifact:
@@ -266,11 +258,12 @@ def _load_detector(name: str | None, models_dir: Path, device: Device, threads: 
 
 def _describe(published: Artifact) -> dict[str, Any]:
     manifest = published.manifest
-    calibration_size = len(published.calibration()) if manifest.kind == "detector" else None
+    guarantee = guarantee_of(published) if manifest.kind == "detector" else None
     return {
         **manifest.model_dump(include={"name", "kind", "summary", "normal_classes", "class_names", "calibration"}),
         "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
-        "calibration_size": calibration_size,
+        "calibration_size": guarantee and guarantee.images,
+        "guarantee": guarantee and guarantee.model_dump(),
         "metrics": [metric.model_dump() for metric in published.metrics()],
     }
 

@@ -10,11 +10,11 @@ HTTP, the command line and training all prepare images in the same steps:
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from service.errors import ImageError, NotAnImageError, TooLargeError
 
@@ -27,6 +27,7 @@ DECODE_THREADS = 2  # images that one process decodes at a time; a WebP may take
 DRAFT_SIDE = 1024  # a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long
 BAND_ROWS = 256  # rows reduced to grey at a time, since a colour pixel takes four times the memory of a grey one
 EDGE_COLOUR = 0  # black, as around the digits of MNIST
+PICTURE_SCALE, CAPTION_HEIGHT, CAPTION_CHARACTERS = 4, 30, 20  # of a picture with captions
 SCALE_16_BIT = np.rint(np.arange(2**16) / 257).astype(np.uint8)
 
 # Pillow warns of images that are then decoded or refused anyway. The filter is set once, since threads share filters.
@@ -100,6 +101,19 @@ def grid(pixels: Pixels, columns: int) -> Pixels:
     padded = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.uint8)])
     rows = padded.reshape(-1, columns, *pixels.shape[1:])
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def captioned(pixels: Pixels, captions: Sequence[str], columns: int) -> Pixels:
+    """Return grey `pixels` [N, H, W], enlarged, as one image of `columns` a row, each over its caption of two short lines."""
+    side = PICTURE_SCALE * pixels.shape[2]
+    cells = np.zeros((len(pixels), PICTURE_SCALE * pixels.shape[1] + CAPTION_HEIGHT, side), np.uint8)
+    for cell, image, caption in zip(cells, pixels, captions, strict=True):
+        cell[:-CAPTION_HEIGHT] = image.repeat(PICTURE_SCALE, axis=0).repeat(PICTURE_SCALE, axis=1)
+        strip = Image.new("L", (side, CAPTION_HEIGHT), color=255)
+        lines = [line.encode("ascii", "replace").decode()[-CAPTION_CHARACTERS:] for line in caption.split("\n")]
+        ImageDraw.Draw(strip).multiline_text((3, 2), "\n".join(lines), fill=0, spacing=2)
+        cell[-CAPTION_HEIGHT:] = np.asarray(strip)
+    return grid(cells, columns)
 
 
 def colour_heat(heat: NDArray[np.floating]) -> Pixels:

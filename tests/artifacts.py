@@ -22,8 +22,13 @@ LATENT_SIZE = 8
 PARTS = ("l_con", "latent", "density", "score")
 
 
-def write_detector(folder: Path, normal: np.ndarray, components: int = 16, normal_class: str = "0") -> Path:
-    """Return `folder`, made a detector whose normal class is the grey uint8 images `normal` [N, H, W]."""
+def write_detector(
+    folder: Path, normal: np.ndarray, components: int = 16, normal_class: str = "0", *, a_group: int = 0
+) -> Path:
+    """Return `folder`, made a detector whose normal class is the grey uint8 images `normal` [N, H, W].
+
+    Every second image calibrates, `a_group` of them, one after the other, being a group; 0 stands for groups that are not known.
+    """
     folder.mkdir(parents=True)
     pixels = images.fit(normal, SIDE)
     fitted, held_out = pixels[::2], pixels[1::2]
@@ -53,7 +58,8 @@ def write_detector(folder: Path, normal: np.ndarray, components: int = 16, norma
     outputs += [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", SIDE, SIDE]) for n in pictures]
     graph = _write_graph(folder / "detector.onnx", nodes, inputs, outputs, constants)
     model = OnnxModel(folder / "detector.onnx", graph, "cpu", 1)
-    artifact.write_calibration(folder, model(pixels=held_out)["score"])
+    groups = np.arange(len(held_out)) // a_group if a_group else None
+    artifact.write_calibration(folder, model(pixels=held_out)["score"], groups)
     artifact.write_golden(folder, {"pixels": held_out[:3]}, model(pixels=held_out[:3]))
     class_names = [str(n) for n in range(10)]
     return _publish(folder, "detector", {"detector": graph}, 1, class_names, [normal_class])

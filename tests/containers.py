@@ -94,3 +94,12 @@ CONTAINERS = {
     "images.parquet": (write_parquet, "images.parquet[{0}]"),
     "binary.parquet": (write_binary_parquet, "binary.parquet[{0}]"),
 }
+
+
+def write_classes(root, classes):
+    """Write images by class, or class/group, as root/CLASS/000.png and so on; return `root`."""
+    for name, pixels in classes.items():
+        (root / name).mkdir(parents=True)
+        for number, image in enumerate(pixels):
+            (root / name / f"{number:03}.png").write_bytes(images.encode_png(image))
+    return root

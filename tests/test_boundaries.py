@@ -22,8 +22,16 @@ ROOMS = {
     "service.api": FOUNDATION | {"service.published", "service.http", "service.memory"},
     "service.address": FOUNDATION,
     "service.terminal": FOUNDATION | {"service.published", "service.batch"},
+    "service.options": FOUNDATION | {"service.published"},
     "service.cli": FOUNDATION
-    | {"service.published", "service.batch", "service.address", "service.memory", "service.terminal"},
+    | {
+        "service.published",
+        "service.batch",
+        "service.address",
+        "service.memory",
+        "service.options",
+        "service.terminal",
+    },
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }
 

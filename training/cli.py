@@ -24,6 +24,7 @@ from training.options import (
     Changes,
     DataRoot,
     EmbeddingNetwork,
+    Groups,
     InceptionWeights,
     JudgesDir,
     Measuring,
@@ -69,6 +70,7 @@ def fit(
     ] = None,
     data_root: DataRoot = DATA_ROOT,
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
+    groups: Groups = None,
     changes: Changes = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Decides the first weights, the order of images, and which are held out.")
@@ -93,10 +95,10 @@ def fit(
     from training.publish.publisher import publisher_of
 
     resolved = recipes.resolve(recipe, changes or ())
-    _check_data_options(resolved, normal_class, invert=invert)
+    _check_data_options(resolved, normal_class, {"--invert": invert, "--groups": groups})
     data_name = data_name or ("mnist" if resolved.family == "autoencoder" else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
-    job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device)
+    job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device, groups)
     path = out or Path("runs") / job.run_name
     if publish_as is None:
         train(job, path, resume=resume)
@@ -140,6 +142,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
+    groups: Groups = None,
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
@@ -159,7 +162,7 @@ def evaluate(
     if manifest.kind == "detector":
         detector = Detector(loaded, "cpu")
         source, size = manifest.provenance, manifest.image_size
-        data_set, normal = data_of(source, manifest.normal_classes, size, data_root)
+        data_set, normal = data_of(source, manifest.normal_classes, size, data_root, groups)
         metrics = detection.judge(detector, data_set, normal).metrics()
     elif manifest.kind == "generator":
         measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
@@ -225,19 +228,25 @@ def main() -> None:
         sys.exit(1)
 
 
-def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, *, invert: bool) -> None:
+def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, others: dict[str, object]) -> None:
     one_class = recipe.family == "autoencoder"
     if one_class != (normal_class is not None):
         raise RecipeError(
             f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s, "
             f"got {'none' if one_class else normal_class!r}; see fit --help"
         )
-    if invert and not one_class:
-        raise RecipeError(f"recipe {recipe.name}: expected no --invert for {recipe.family}s, got one; leave it out")
+    for option, value in others.items():
+        if value and not one_class:
+            raise RecipeError(f"recipe {recipe.name}: expected no {option} for {recipe.family}s, got one; leave it out")
 
 
 def _print_published(published: artifact.Artifact) -> None:
     _print_metrics(published.metrics())
+    guarantee = published.manifest.guarantee
+    if guarantee:
+        console.print(
+            f"p-values: {guarantee.statement} No alarm is possible at an alpha below 1/{guarantee.images + 1}."
+        )
     console.print(f"published {published.path}")
 
 

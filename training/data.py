@@ -14,6 +14,7 @@ from training.errors import DataError
 
 VALIDATION_SHARE, MAX_VALIDATION = 0.1, 500
 MIN_NORMAL_IMAGES = 20  # with fewer no p-value is as low as 0.05
+UNKNOWN = -1  # in place of the number of a group
 
 Labels = NDArray[np.int64]
 
@@ -44,7 +45,8 @@ class Examples:
 class Split:
     """`pixels` uint8 [N, size, size] or [N, size, size, 3], `labels` int64 [N], indices into the data set's class names.
 
-    `groups` int64 [N], where they are known, number the writers, devices or days that the images come from.
+    `groups` int64 [N], where they are known, number the writers, devices or days that the images come from. UNKNOWN stands
+    for an image whose group is not known.
     """
 
     pixels: images.Pixels
@@ -95,6 +97,12 @@ class DataSet:
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+    @cached_property
+    def groups_sha256(self) -> str:
+        """Return one hash over the groups of the training images; the hash of nothing where none are known."""
+        groups = self.train.groups
+        return hashlib.sha256(b"" if groups is None else np.ascontiguousarray(groups).data).hexdigest()
 
     def _index(self, name: str) -> int:
         if name in self.class_names:
@@ -154,6 +162,11 @@ def split_normal(pixels: images.Pixels, seed: int, groups: Labels | None = None)
     if len(pixels) < MIN_NORMAL_IMAGES:
         raise DataError(f"normal images: expected at least {MIN_NORMAL_IMAGES}, got {len(pixels)}; collect more")
     groups = np.arange(len(pixels)) if groups is None else groups
+    unknown = int(np.sum(groups == UNKNOWN))
+    if unknown:
+        raise DataError(
+            f"groups: expected one for each of {len(pixels):,} normal images, got none for {unknown:,}; add them"
+        )
     names, counts = np.unique(groups, return_counts=True)
     if len(names) < 2:
         raise DataError("groups: expected at least 2 among the normal images, got 1; leave the groups out")

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torchvision import datasets
 
 from service import images
 from service.errors import ImageError
-from training.data import DataSet, Labels, Split
+from service.published.grouping import FOLDER, first_folder, numbered, read_groups
+from training.data import UNKNOWN, DataSet, Labels, Split
 from training.errors import DataError
 from training.switches import IMAGE_SIZE
 
@@ -34,21 +35,29 @@ def load_colour(name: str, root: Path) -> DataSet:
 
 
 @lru_cache(maxsize=1)  # a run, or a whole suite, reads its images once
-def load(name: str, root: Path, size: int, *, invert: bool = False) -> DataSet:
+def load(name: str, root: Path, size: int, *, invert: bool = False, groups: str | None = None) -> DataSet:
     """Return the data set `name`: one of torchvision's in NAMED (downloaded to `root` if not there), a folder or .npz.
 
     A folder holds one subfolder of images per class, or `train` and `test` folders of such subfolders. An .npz file holds
     x_train, y_train and, if there is a test split, x_test, y_test. Its array `groups`, if any, numbers the source of each
-    image of x_train. MNIST's groups are its writers, if the label files of QMNIST are in `root`/QMNIST/raw.
+    image of x_train. MNIST's groups are its writers, if the label files of QMNIST are in `root`/QMNIST/raw. `groups` tells
+    the groups of the training images of a folder or .npz: "folder" stands for the folders within the folder of a class.
+    Otherwise it names a CSV file of columns id and group. An id is a place in the folder, or in the .npz: x_train[0].
     `invert` says that images are dark on light. DataError if the data set is not there, or holds something else.
     """
-    if name in NAMED:
+    if name in NAMED and groups is None:
         return _named(name, root, size, invert)
     path = Path(name)
     if path.is_dir():
-        return _folder(path, size, invert)
+        return _folder(path, size, invert, groups)
     if path.suffix == ".npz" and path.is_file():
-        return _npz(path, lambda pixels, labels: _split(pixels, labels, size, invert))
+        loaded = _npz(path, lambda pixels, labels: _split(pixels, labels, size, invert))
+        places = [f"x_train[{index}]" for index in range(len(loaded.train.labels))]
+        return loaded if groups is None else _grouped(loaded, groups, path, places, [None] * len(places))
+    if name in NAMED:
+        raise DataError(
+            f"groups {groups}: expected images of your own in a folder or .npz, got {name}; leave --groups out"
+        )
     raise DataError(
         f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
     )
@@ -176,7 +185,28 @@ def _positions(names: NDArray[Any], labels: NDArray[Any]) -> Labels:
     return np.asarray(np.argmax(np.asarray(labels)[:, None] == names, axis=1), np.int64)
 
 
-def _folder(path: Path, size: int, invert: bool) -> DataSet:
+def _grouped(
+    loaded: DataSet, told_by: str, path: Path, places: Sequence[str], folders: Sequence[str | None]
+) -> DataSet:
+    """Return `loaded` with the groups of its training images, which have `places` in `path` and lie in `folders` [N].
+
+    A class may have no groups at all. DataError if some images of a class have one and others none.
+    """
+    table = {} if told_by == FOLDER else read_groups(Path(told_by))
+    named = [table.get(place) or table.get((path / place).as_posix()) for place in places] if table else list(folders)
+    known = np.array([name is not None for name in named], np.bool_)
+    labels = loaded.train.labels
+    missing = np.flatnonzero(~known & np.isin(labels, labels[known]))
+    if len(missing) or not known.any():
+        first = places[missing[0]] if len(missing) else places[0]
+        how = "in the folder of its group, CLASS/GROUP/image.png" if told_by == FOLDER else f"in {told_by}"
+        raise DataError(f"{path}: expected the group of {first} {how}, got none; add it")
+    numbers = np.full(len(named), UNKNOWN, np.int64)
+    numbers[known] = numbered([name for name in named if name is not None])
+    return replace(loaded, train=replace(loaded.train, groups=numbers))
+
+
+def _folder(path: Path, size: int, invert: bool, groups: str | None) -> DataSet:
     has_splits = (path / "train").is_dir()
     train, test = (path / "train", path / "test") if has_splits else (path, path / "-")
     class_names = sorted(
@@ -190,17 +220,27 @@ def _folder(path: Path, size: int, invert: bool) -> DataSet:
     )
     if not class_names:
         raise DataError(f"{path}: expected one subfolder of images per class, found none; sort the images into folders")
-    train_split, test_split = (_read_classes(part, class_names, size, invert) for part in (train, test))
-    return DataSet(path.resolve().name, tuple(class_names), train_split, test_split)
+    train_split, test_split = (_read(_files(part, class_names), size, invert) for part in (train, test))
+    loaded = DataSet(path.resolve().name, tuple(class_names), train_split, test_split)
+    if groups is None:
+        return loaded
+    files = [file for file, _ in _files(train, class_names)]
+    places = [file.relative_to(path).as_posix() for file in files]
+    folders = [first_folder(PurePath(*file.relative_to(train).parts[1:]).as_posix()) for file in files]
+    return _grouped(loaded, groups, path, places, folders)
 
 
-def _read_classes(path: Path, class_names: Sequence[str], size: int, invert: bool) -> Split:
-    files = [
+def _files(path: Path, class_names: Sequence[str]) -> list[tuple[Path, int]]:
+    """Return the image files in the folders `class_names` of `path`, in order, and the label of each."""
+    return [
         (file, label)
         for label, name in enumerate(class_names)
         for file in sorted((path / name).rglob("*"))
         if file.suffix.lower() in images.SUFFIXES and not file.name.startswith(".")
     ]
+
+
+def _read(files: Sequence[tuple[Path, int]], size: int, invert: bool) -> Split:
     if not files:
         return _empty(size)
     pixels = np.stack([_read_image(file, size, invert) for file, _ in files])

@@ -26,14 +26,15 @@ from training.run.loop import Learner, fit
 from training.switches import Device
 
 MIN_BATCH = 8  # batch norm needs a few images
-IDENTITY = ("recipe", "data_sha256", "normal_classes", "invert", "seed")  # runs that agree in these are the same
+IDENTITY = ("recipe", "data_sha256", "groups_sha256", "normal_classes", "invert", "seed")  # equal in equal runs
 
 
 @dataclass(frozen=True)
 class Job:
     """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
 
-    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour.
+    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour. `groups` tells
+    which images belong together, where `data` does not; see `data_sets.load`.
     """
 
     recipe: Recipe
@@ -43,6 +44,7 @@ class Job:
     invert: bool = False
     seed: int = 0
     device: Device = "auto"
+    groups: str | None = None
 
     @property
     def run_name(self) -> str:
@@ -62,9 +64,11 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
         data_set = (
             data_sets.load_colour(job.data, job.data_root)
             if in_colour
-            else data_sets.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert)
+            else data_sets.load(job.data, job.data_root, job.recipe.image_size, invert=job.invert, groups=job.groups)
         )
     run, request = Run(path), _request(job, data_set, fabric)
+    if isinstance(job.recipe, AutoencoderRecipe):
+        data_set.normal(request.normal_classes, request.seed)  # refused before there is a folder
     if fabric.is_global_zero:
         _continue(run, request) if resume else folder.create_run(path, request)
     fabric.barrier()
@@ -194,6 +198,8 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
         recipe=job.recipe.model_dump(mode="json"),
         data=job.data,
         data_sha256=data_set.sha256,
+        groups=job.groups,
+        groups_sha256=data_set.groups_sha256,
         class_names=data_set.class_names,
         normal_classes=tuple(data_set.class_names[label] for label in labels),
         invert=job.invert,
@@ -210,7 +216,8 @@ def _request(job: Job, data_set: data.DataSet, fabric: Fabric) -> Request:
 def _continue(run: Run, wanted: Request) -> None:
     begun, asked = run.request().model_dump(), wanted.model_dump()
     begun["recipe"] = rebuild(begun["recipe"]).model_dump(mode="json")  # today's recipe may have other fields
-    changed = [name.replace("_", " ") for name in IDENTITY if begun[name] != asked[name]]
+    known = [name for name in IDENTITY if begun[name] is not None]  # old runs do not know their groups
+    changed = [name.replace("_", " ") for name in known if begun[name] != asked[name]]
     if changed:
         raise RunError(
             f"{run.path}: expected the run that was begun there, got another {', '.join(changed)}; drop --resume or the change"

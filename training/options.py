@@ -24,6 +24,13 @@ ModelsDir = Annotated[
     Path,
     typer.Option(envvar="ODDGLYPH_MODELS", help="The folder of published models.", show_default="the shipped ones"),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Autoencoders: which images belong together, where the data do not say. `folder`: DATA/CLASS/GROUP/image.png; "
+        "or a CSV file of columns id and group."
+    ),
+]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: FIELD=VALUE.")]
 
 # how generators are measured

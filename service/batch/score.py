@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from service.batch.sources import Item
 from service.errors import OddglyphError, SourceError
 from service.images import DECODE_THREADS, Pixels
+from service.published.conformal import Decision, Rule
 from service.published.detector import Detector, Row
 from service.published.group import Group
 
@@ -49,20 +50,20 @@ class Tally:
 def score_items(
     items: Iterable[Item],
     detector: Detector | Group,
-    alpha: float,
+    decision: Decision,
     *,
     invert: bool = False,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[Row]:
     """Yield one row per item, in order. At most `batch_size` items are taken at a time, and a few decoded in parallel.
 
-    A batch ends early at BATCH_BYTES. `alpha` in [0, 1] decides `is_anomaly`. `invert` says that the images show dark
-    glyphs on light.
+    A batch ends early at BATCH_BYTES. `decision` says which p-values are anomalies. `invert` says that the images show
+    dark glyphs on light.
     """
     with ThreadPoolExecutor(DECODE_THREADS) as pool:
         for batch in _batches(items, batch_size):
             decoded = list(pool.map(partial(_decode, size=detector.image_size, invert=invert), batch))
-            yield from _rows(batch, decoded, detector, alpha)
+            yield from _rows(batch, decoded, detector, decision)
 
 
 def control_fdr(rows: Iterable[Row], alpha: float) -> Iterator[Row]:
@@ -82,6 +83,23 @@ def control_fdr(rows: Iterable[Row], alpha: float) -> Iterator[Row]:
         for line in waiting:
             row = Row(*json.loads(line))
             yield row if row.p_value is None else replace(row, is_anomaly=row.p_value <= threshold)
+
+
+def check_fdr(rule: Rule, *, wanted: bool) -> None:
+    """Raise SourceError if `control_fdr` is wanted of p-values by a `rule` for which nobody has proven it."""
+    if wanted and (rule.strict or rule.confidence is not None):
+        raise SourceError("--fdr: expected plain p-values, for which it is proven; leave out --strict and --confidence")
+
+
+def in_words(rule: Rule, decision: Decision, *, fdr: bool) -> str:
+    """Return what makes an image an anomaly, for a summary."""
+    if decision.note:
+        return f"none is possible at alpha {rule.alpha:g}, see the note"
+    if fdr:
+        return f"false discovery rate {rule.alpha:g}"
+    if rule.confidence is not None:
+        return f"p-value at most {decision.threshold:.4g}, for alpha {rule.alpha:g} with confidence {rule.confidence:g}"
+    return f"{'strict ' if rule.strict else ''}p-value at most {rule.alpha:g}"
 
 
 def rejection_threshold(p_values: NDArray[np.float64], alpha: float) -> float:
@@ -115,14 +133,14 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
 
 
 def _rows(
-    batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, alpha: float
+    batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, decision: Decision
 ) -> Iterator[Row]:
     size, ids = detector.image_size, [_row_text(item.id) for item in batch]
     readable = {
         name: image for name, image in zip(range(len(ids)), decoded, strict=True) if isinstance(image, np.ndarray)
     }
     scores = detector.score(np.array(list(readable.values()), np.uint8).reshape(-1, size, size))
-    scored = iter(scores.rows((ids[index] for index in readable), alpha))
+    scored = iter(scores.rows((ids[index] for index in readable), decision))
     for name, image in zip(ids, decoded, strict=True):
         yield Row(name, error=_row_text(str(image))) if isinstance(image, OddglyphError) else next(scored)
 

@@ -19,6 +19,7 @@ from service.published.artifact import Artifact
 from service.published.detector import Detector, Scores
 from service.published.generator import Generator
 from service.published.group import Group, groups_among
+from service.published.guarantee import guarantee_of
 from service.published.onnx_model import Device
 
 
@@ -101,6 +102,7 @@ class Catalog:
     def _details(self, published: Artifact) -> ModelDetails:
         manifest = published.manifest
         is_detector = manifest.kind == "detector"
+        guarantee = guarantee_of(published) if is_detector else None
         return ModelDetails(
             name=manifest.name,
             kind="detector" if is_detector else "generator",
@@ -110,7 +112,9 @@ class Catalog:
             normal_classes=list(manifest.normal_classes),
             members=[],
             class_names=list(manifest.class_names) if manifest.takes_labels else [],
-            calibration_size=len(published.calibration()) if is_detector else None,
+            calibration_size=guarantee and guarantee.images,
+            smallest_p_value=guarantee and guarantee.smallest_p_value,
+            guarantee=guarantee,
             metrics=published.metrics(),
             recipe=manifest.recipe,
             provenance=manifest.provenance,
@@ -137,6 +141,8 @@ def _group_details(group: Group) -> ModelDetails:
         members=[member.name for member in group.detectors],
         class_names=[],
         calibration_size=group.calibration_size,
+        smallest_p_value=1 / (group.calibration_size + 1),
+        guarantee=None,
         metrics=[],
         recipe=None,
         provenance=None,

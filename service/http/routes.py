@@ -30,6 +30,7 @@ from service.http.queues import Batcher
 from service.http.refusals import SHOWN_CHARACTERS, install_handlers
 from service.http.uploads import Upload
 from service.images import Pixels
+from service.published.conformal import Decision
 from service.published.detector import Row, Scores
 from service.published.generator import CHUNK
 
@@ -98,12 +99,11 @@ async def score(
     """Return scores of uploaded images. Options are form fields or query parameters."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
     served = catalog.detector(options.model)
+    decision = served.detector.decide(options.rule)
     upload = await _read(place, served, served.score, form.images, invert=options.invert)
     scores = await served.score(upload.pixels)
-    rows = upload.in_order(
-        _rows(served, upload.ids_read, scores, options.alpha), lambda name, why: Row(name, error=why)
-    )
-    return schemas.ScoreAnswer(model=served.details.name, alpha=options.alpha, results=rows)
+    rows = upload.in_order(_rows(served, upload.ids_read, scores, decision), lambda name, why: Row(name, error=why))
+    return _answer(served, options, decision, rows)
 
 
 @router.post(
@@ -116,11 +116,11 @@ async def score_array(request: Request, catalog: Models, place: Admitted) -> sch
     """Return scores of images given as nested lists."""
     body = await uploads.in_pool(partial(arrays.parse, await request.body(), schemas.ScoreArrayBody))
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
+    decision = served.detector.decide(body.rule)
     decode = partial(arrays.pixels, body.images, served.detector.image_size, invert=body.invert)
     place.claim(served.score.seconds(len(ids)))
     scores = await served.score(await uploads.in_pool(decode))
-    results = _rows(served, ids, scores, body.alpha)
-    return schemas.ScoreAnswer(model=served.details.name, alpha=body.alpha, results=results)
+    return _answer(served, body, decision, _rows(served, ids, scores, decision))
 
 
 async def _read(
@@ -219,11 +219,25 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
     return await _sample_answer(served, query.format, pixels, classes, columns=query.steps)
 
 
-def _rows(served: ServedDetector, ids: list[str], scores: Scores, alpha: float) -> list[Row]:
-    name = served.details.name
+def _rows(served: ServedDetector, ids: list[str], scores: Scores, decision: Decision) -> list[Row]:
+    name, rows = served.details.name, scores.rows(ids, decision)
     prometheus.SCORED.labels(name).inc(len(ids))
-    prometheus.ANOMALIES.labels(name).inc(int(scores.is_anomaly(alpha).sum()))
-    return scores.rows(ids, alpha)
+    prometheus.ANOMALIES.labels(name).inc(sum(bool(row.is_anomaly) for row in rows))
+    return rows
+
+
+def _answer(
+    served: ServedDetector, options: schemas.ScoreOptions, decision: Decision, rows: list[Row]
+) -> schemas.ScoreAnswer:
+    return schemas.ScoreAnswer(
+        model=served.details.name,
+        alpha=options.alpha,
+        strict=options.strict or None,
+        confidence=options.confidence,
+        threshold=decision.threshold if options.confidence else None,
+        note=decision.note,
+        results=rows,
+    )
 
 
 async def _sample_answer(

@@ -14,9 +14,10 @@ from service.http.limits import (
     MAX_WALK_STEPS,
 )
 from service.images import FORMATS, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE
-from service.published.detector import DEFAULT_ALPHA, Row
+from service.published.conformal import DEFAULT_ALPHA, Rule
+from service.published.detector import Row
 from service.published.generator import MAX_SEED
-from service.published.manifest import Metric, Provenance
+from service.published.manifest import Guarantee, Metric, Provenance
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
@@ -45,6 +46,21 @@ class ScoreOptions(ImageOptions):
         lt=1,
         description="The false-positive rate allowed on normal images: an image is an anomaly if p_value <= alpha.",
     )
+    strict: bool = Field(
+        False,
+        description="P-values for images of new groups, such as writers; only where the groups of the calibration images are known.",
+    )
+    confidence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Lower the threshold, so that the calibration images at hand keep alpha with this probability, such as 0.95.",
+    )
+
+    @property
+    def rule(self) -> Rule:
+        """What the options say of p-values."""
+        return Rule(self.alpha, self.strict, self.confidence)
 
 
 Uploads = Annotated[
@@ -87,6 +103,10 @@ class ScoreAnswer(BaseModel):
 
     model: str
     alpha: float
+    strict: Literal[True] | None = Field(None, description="Present where strict p-values were asked for.")
+    confidence: float | None = Field(None, description="Present where it was asked for.")
+    threshold: float | None = Field(None, description="With confidence: the largest p_value that is an anomaly.")
+    note: str | None = Field(None, description="Why no image can be an anomaly at this alpha, and what it would take.")
     results: list[Row]
 
 
@@ -181,11 +201,15 @@ class ModelSummary(BaseModel):
     members: list[str] = Field(description="Groups: the names of their detectors.")
     class_names: list[str] = Field(description="Generators: the classes to choose from.")
     calibration_size: int | None = Field(description="Detectors: the number of normal images behind p_value.")
+    smallest_p_value: float | None = Field(
+        description="Detectors: the smallest p_value that an image can have. No smaller alpha raises an alarm."
+    )
 
 
 class ModelDetails(ModelSummary):
     """A served model with metrics and provenance. For a group, see its members."""
 
+    guarantee: Guarantee | None = Field(description="Detectors: what p_value promises, and how it was calibrated.")
     metrics: list[Metric]
     recipe: dict[str, Any] | None
     provenance: Provenance | None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from service.errors import ArtifactError, UnknownModelError
+from service.published.conformal import CalibrationSet
 from service.published.manifest import NAME_PATTERN, Manifest, Metric
 
 MANIFEST = "manifest.json"
@@ -88,6 +89,17 @@ class Artifact:
                 f"{path}: expected finite scores in ascending order, got others; publish the model again"
             )
         return np.asarray(scores, np.float32)
+
+    def calibration_set(self) -> CalibrationSet:
+        """Return the same scores with the group of each image, where the file tells them; ArtifactError if it tells others."""
+        scores, path = self.calibration(), self.file(CALIBRATION)
+        groups = read_arrays(path).get("group")
+        if groups is not None and (groups.shape != scores.shape or groups.dtype.kind not in "iu"):
+            raise ArtifactError(
+                f"{path}: expected a group for each of {len(scores):,} scores, got {groups.dtype} {list(groups.shape)}; "
+                "publish the model again"
+            )
+        return CalibrationSet(scores, None if groups is None else np.asarray(groups, np.int64))
 
 
 def write_metrics(folder: Path, metrics: Sequence[Metric]) -> None:

@@ -11,9 +11,8 @@ from pydantic import Field
 from service import images
 from service.errors import ArtifactError
 from service.published.artifact import Artifact, Floats
+from service.published.conformal import Decision, Probabilities, Rule, conformal_p_values, decide
 from service.published.onnx_model import Device, OnnxModel, verify_golden
-
-DEFAULT_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,14 @@ class Row:
     ] = None
     score: Annotated[float | None, Field(description="The combined anomaly score; higher is more anomalous.")] = None
     p_value: Annotated[
-        float | None, Field(description="Share of normal images expected to score at least as high, in (0, 1].")
+        float | None,
+        Field(
+            description="Share of normal images expected to score at least as high, in (0, 1]; strict: of images of new groups."
+        ),
     ] = None
-    is_anomaly: Annotated[bool | None, Field(description="Whether p_value <= alpha.")] = None
+    is_anomaly: Annotated[
+        bool | None, Field(description="Whether p_value <= alpha, or the threshold that confidence asks for.")
+    ] = None
     closest: Annotated[
         str | None,
         Field(description="Groups: the class with the highest p-value. The other figures are for this class."),
@@ -64,9 +68,9 @@ class Scores:
     latent: Floats
     density: Floats
     score: Floats
-    p_value: NDArray[np.float64]
+    p_value: Probabilities
     closest: NDArray[np.intp]
-    p_values: NDArray[np.float64]
+    p_values: Probabilities
     classes: tuple[str, ...] = ()
 
     def __getitem__(self, rows: slice) -> "Scores":
@@ -88,17 +92,23 @@ class Scores:
         """Return [N], true where p_value <= alpha. At most a fraction `alpha` of normal images is a false alarm."""
         return self.p_value <= alpha
 
-    def rows(self, ids: Iterable[str], alpha: float) -> list[Row]:
+    def under(self, decision: Decision) -> "Scores":
+        """Return the same scores with the p-values of `decision`. Of several detectors, the largest p-value counts."""
+        p_values = decision.p_values(self.p_values)
+        return replace(self, p_value=p_values.max(axis=1), p_values=p_values)
+
+    def rows(self, ids: Iterable[str], decision: Decision) -> list[Row]:
         """Return one row per image, named by `ids` [N]. Figures have the fewest digits that identify them."""
-        figures = zip(*(map(_shortest, getattr(self, name)) for name in FIGURES), strict=True)
-        named = zip(ids, figures, self.is_anomaly(alpha).tolist(), strict=True)
+        judged = self.under(decision)
+        figures = zip(*(map(_shortest, getattr(judged, name)) for name in FIGURES), strict=True)
+        named = zip(ids, figures, judged.is_anomaly(decision.threshold).tolist(), strict=True)
         rows = [
             Row(name, **dict(zip(FIGURES, values, strict=True)), is_anomaly=is_anomaly)
             for name, values, is_anomaly in named
         ]
         if not self.classes:
             return rows
-        groups = zip(rows, self.closest, self.p_values.tolist(), strict=True)
+        groups = zip(rows, judged.closest, judged.p_values.tolist(), strict=True)
         return [
             replace(row, closest=self.classes[index], p_values=dict(zip(self.classes, all_, strict=True)))
             for row, index, all_ in groups
@@ -141,7 +151,7 @@ class Detector:
         self.manifest = manifest
         graph = manifest.graphs["detector"]
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
-        self.calibration = artifact.calibration()
+        self.calibration_set = artifact.calibration_set()
         verify_golden(self._model, artifact)
 
     @property
@@ -160,9 +170,18 @@ class Detector:
         return self.manifest.name
 
     @property
+    def calibration(self) -> Floats:
+        """The scores [n] of normal images behind the p-values, in ascending order."""
+        return self.calibration_set.scores
+
+    @property
     def calibration_size(self) -> int:
         """Number of normal images behind the p-values."""
         return len(self.calibration)
+
+    def decide(self, rule: Rule) -> Decision:
+        """Return how `rule` reads this detector's p-values; ValueRangeError if its calibration cannot give what is asked."""
+        return decide({self.name: self.calibration_set}, rule)
 
     def score(self, pixels: images.Pixels) -> Scores:
         """Return the scores of grey uint8 `pixels` [N, image_size, image_size]. No score depends on other images."""
@@ -188,13 +207,3 @@ class Detector:
         parts = out["l_con"], out["latent"], out["density"], out["score"]
         scores = Scores(*parts, p_values, np.zeros(len(pixels), np.intp), p_values[:, None])
         return Examination(scores, np.stack([pixels, out["reconstruction"], out["heat"]], axis=1))
-
-
-def conformal_p_values(scores: NDArray[np.floating], calibration: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return p = (1 + #{calibration >= score}) / (n + 1), [N], for `scores` [N] and sorted `calibration` [n].
-
-    Split conformal anomaly detection (Laxhammar and Falkman, 2015; Bates et al., arXiv:2104.08279): if a normal image
-    is exchangeable with the calibration images, P(p <= alpha) <= alpha. Ties count as at least as anomalous.
-    """
-    at_least = len(calibration) - np.searchsorted(calibration, scores, side="left")
-    return np.asarray((1 + at_least) / (len(calibration) + 1), np.float64)

@@ -7,6 +7,7 @@ import numpy as np
 
 from service.errors import ArtifactError
 from service.images import Pixels
+from service.published.conformal import Decision, Rule, decide
 from service.published.detector import ARRAYS, Detector, Examination, Scores
 from service.published.manifest import NAME_PATTERN, Manifest
 
@@ -45,6 +46,13 @@ class Group:
     def calibration_size(self) -> int:
         """The smallest number of normal images behind a p-value."""
         return min(detector.calibration_size for detector in self.detectors)
+
+    def decide(self, rule: Rule) -> Decision:
+        """Return how `rule` reads the p-values of all detectors; ValueRangeError if one cannot give what is asked.
+
+        An image is an anomaly if its largest p-value is at most the smallest threshold of a detector.
+        """
+        return decide({detector.name: detector.calibration_set for detector in self.detectors}, rule)
 
     def score(self, pixels: Pixels) -> Scores:
         """Return the scores of grey uint8 `pixels` [N, image_size, image_size] by the closest class."""

@@ -8,6 +8,7 @@ NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 DeviationOf = Literal["bootstrap", "standard error", "splits", "subsets"]
 Kind = Literal["detector", "generator", "classifier"]
+Method = Literal["held-out images", "held-out groups", "cross-conformal", "leave-one-group-out"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
@@ -44,7 +45,8 @@ class Provenance(_Frozen):
     """The origin of the weights, enough to train them again.
 
     `commit` is the code that trained, and `published_commit` the code that exported. `invert` says that the images of
-    `data` show dark glyphs on light. `train_seconds` is the duration of the training on `device`.
+    `data` show dark glyphs on light. `train_seconds` is the duration of the training on `device`. `groups` is what told
+    the groups of the images, where `data` does not. `groups_sha256` is a hash over the groups; old runs lack it.
     """
 
     created: str
@@ -54,20 +56,41 @@ class Provenance(_Frozen):
     seed: int
     data: str
     data_sha256: Sha256
+    groups: str | None = None
+    groups_sha256: Sha256 | None = None
     invert: bool = False
     device: str
     train_seconds: float
     versions: dict[str, str]
 
 
+class Guarantee(_Frozen):
+    """What p-values promise: how they were calibrated, on how many `images` and `groups`, and a `statement` for people.
+
+    No p-value is below `smallest_p_value`, no strict one below `smallest_strict_p_value`. `groups` is None where none are known.
+    """
+
+    method: Method
+    images: int
+    groups: int | None = None
+    smallest_p_value: float
+    smallest_strict_p_value: float | None = None
+    statement: str
+
+
 class Calibration(_Frozen):
-    """A re-calibration of the detector `base` on `images` normal images from `sources`."""
+    """A re-calibration of the detector `base` on `images` normal images from `sources`.
+
+    The images come in `groups`, where groups are known. A person took `excluded` images out.
+    """
 
     created: str
     base: str
     sources: tuple[str, ...]
     invert: bool
     images: int
+    groups: int | None = None
+    excluded: int = 0
 
 
 class Metric(_Frozen):
@@ -91,7 +114,10 @@ class Metric(_Frozen):
 
 
 class Manifest(_Frozen):
-    """The contents of manifest.json. `image_size` is the side in pixels of the square images that the graphs take."""
+    """The contents of manifest.json. `image_size` is the side in pixels of the square images that the graphs take.
+
+    `guarantee` says what a detector's p-values promise; detectors from before version 0.2 lack it.
+    """
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -106,6 +132,7 @@ class Manifest(_Frozen):
     provenance: Provenance
     parity: Parity
     calibration: Calibration | None = None
+    guarantee: Guarantee | None = None
     files: dict[FileName, Sha256]
 
     @property

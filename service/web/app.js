@@ -64,10 +64,15 @@ function sentence(result) {
 
 function judge({ result, item }) {
   const odd = result.p_value <= alpha();
+  const size = models.find(({ name }) => name === result.model).calibration_size;
+  const possible = alpha() * (size + 1) >= 1 - 1e-9; // else no p-value is as low as alpha, whatever the image
   const lowest = Math.log10(modelOf(result).calibration_size + 1);
   const place = (p) => `${100 * Math.min(1, -Math.log10(p) / lowest)}%`;
   item.classList.toggle("odd", odd);
-  item.querySelector(".word").textContent = odd ? "Odd" : "Normal";
+  item.classList.toggle("undecided", !possible);
+  item.querySelector(".word").textContent = odd ? "Odd" : possible ? "Normal" : "No alarm possible";
+  item.querySelector(".note").hidden = possible;
+  item.querySelector(".note").textContent = `At ${percent(alpha())} no image can be odd: that takes ${Math.ceil(1 / alpha() - 1e-6) - 1} normal images to compare with, and there are ${size}.`;
   item.querySelector(".mark").style.left = place(result.p_value);
   item.querySelector(".limit").style.left = place(alpha());
 }

@@ -19,10 +19,12 @@ def test_calibrated_on_ones_own_images_alarms_hold_for_those(oddglyph, linear_mo
     np.save("bold.npy", bold)
     arguments = "calibrate", "bold.npy", "--models-dir", "models", "--name", "bold-0"
     status, out, err = oddglyph(*arguments)
-    assert (status, out, err.count("\n")) == (0, "", 1)
+    assert (status, out, err.count("\n")) == (0, "", 2)
     alarms = [row["is_anomaly"] for row in in_csv(oddglyph("score", "bold.npy")[1])].count("true")
     assert alarms > 0.2 * len(bold)
-    assert err.startswith(f"normal images: {len(bold)}, of which mnist-0 calls {alarms} anomalies")
+    first, doubt = err.splitlines()
+    assert first.startswith(f"normal images: {len(bold)}, of which mnist-0 calls {alarms} anomalies")
+    assert doubt.startswith(f"warning: mnist-0: {alarms} of {len(bold)} images raise an alarm, where about 2 are due")
     rows = in_csv(oddglyph("score", "bold.npy", "--models-dir", "models", "--model", "bold-0")[1])
     p_values = np.array([float(row["p_value"]) for row in rows])
     ranks = np.argsort(np.argsort([-float(row["score"]) for row in rows]))
@@ -33,6 +35,8 @@ def test_calibrated_on_ones_own_images_alarms_hold_for_those(oddglyph, linear_mo
         "sources": ("bold.npy",),
         "invert": False,
         "images": len(bold),
+        "groups": None,
+        "excluded": 0,
     }
     assert oddglyph(*arguments)[2].startswith("oddglyph: error: models/bold-0: already exists")
     assert oddglyph(*arguments, "--replace")[0] == 0

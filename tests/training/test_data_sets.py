@@ -4,22 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from containers import write_classes
 
-from service import images
 from training import data_sets
 from training.errors import DataError
 
 
-def write_folder(root: Path, classes: dict[str, np.ndarray]) -> Path:
-    for name, pixels in classes.items():
-        (root / name).mkdir(parents=True)
-        for number, image in enumerate(pixels):
-            (root / name / f"{number:03}.png").write_bytes(images.encode_png(image))
-    return root
-
-
 def test_a_folder_has_a_class_per_subfolder(tmp_path: Path, digits: dict[str, np.ndarray]):
-    root = write_folder(tmp_path / "glyphs", {"one": digits["x_train"][:3], "two": digits["x_train"][3:5]})
+    root = write_classes(tmp_path / "glyphs", {"one": digits["x_train"][:3], "two": digits["x_train"][3:5]})
     loaded = data_sets.load(str(root), tmp_path, 32)
     assert loaded.name == "glyphs"
     assert loaded.class_names == ("one", "two")
@@ -29,8 +21,8 @@ def test_a_folder_has_a_class_per_subfolder(tmp_path: Path, digits: dict[str, np
 
 
 def test_a_folder_may_have_train_and_test_splits(tmp_path: Path, digits: dict[str, np.ndarray]):
-    write_folder(tmp_path / "glyphs" / "train", {"one": digits["x_train"][:3]})
-    root = write_folder(
+    write_classes(tmp_path / "glyphs" / "train", {"one": digits["x_train"][:3]})
+    root = write_classes(
         tmp_path / "glyphs" / "test", {"one": digits["x_test"][:1], "two": digits["x_test"][1:3]}
     ).parent
     loaded = data_sets.load(str(root), tmp_path, 32)
@@ -41,7 +33,7 @@ def test_a_folder_may_have_train_and_test_splits(tmp_path: Path, digits: dict[st
 def test_a_folder_and_an_npz_of_the_same_images_give_the_same_pixels(tmp_path: Path, digits: dict[str, np.ndarray]):
     pixels = digits["x_train"][:4]
     np.savez(tmp_path / "set.npz", x_train=pixels, y_train=np.array(["a", "a", "b", "b"]))
-    folder = write_folder(tmp_path / "folder", {"a": pixels[:2], "b": pixels[2:]})
+    folder = write_classes(tmp_path / "folder", {"a": pixels[:2], "b": pixels[2:]})
     from_npz, from_folder = (data_sets.load(str(path), tmp_path, 32) for path in (tmp_path / "set.npz", folder))
     assert from_npz.class_names == from_folder.class_names
     assert np.array_equal(from_npz.train.pixels, from_folder.train.pixels)
@@ -66,7 +58,7 @@ def test_colour_becomes_grey(tmp_path: Path):
 
 
 def test_classes_go_by_name_or_index(tmp_path: Path, digits: dict[str, np.ndarray]):
-    folder = write_folder(tmp_path / "set", {"ant": digits["x_train"][:1], "bee": digits["x_train"][1:2]})
+    folder = write_classes(tmp_path / "set", {"ant": digits["x_train"][:1], "bee": digits["x_train"][1:2]})
     loaded = data_sets.load(str(folder), tmp_path, 32)
     assert loaded.indices(["bee", "0"]) == [1, 0]
     with pytest.raises(DataError, match="expected one of: ant, bee"):

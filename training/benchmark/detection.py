@@ -15,7 +15,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from service.atomic import replacing
 from service.images import Pixels
-from service.published.detector import Detector, conformal_p_values
+from service.published.conformal import conformal_p_values
+from service.published.detector import Detector
 from training import data, recipes
 from training.benchmark.baselines import BASELINES, Floats, Score
 from training.data import DataSet, NormalSplit

@@ -9,7 +9,9 @@ import torch
 from service import images
 from service.published import artifact
 from service.published.artifact import Artifact
-from service.published.detector import DEFAULT_ALPHA, Detector
+from service.published.conformal import DEFAULT_ALPHA, CalibrationSet
+from service.published.detector import Detector
+from service.published.guarantee import guarantee
 from service.published.manifest import Manifest, Metric
 from training import plots
 from training.autoencoder.learner import Autoencoder
@@ -73,9 +75,13 @@ def _write(path: Path, done: Finished, recipe: AutoencoderRecipe, normal: Normal
     write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
     chosen = fitted.indices.numpy()
     scores = calibration_scores(detector, normal.pixels[chosen], fitted.scores).numpy()
-    artifact.write_calibration(path, scores, normal.groups[chosen] if normal.is_grouped else None)
+    groups = normal.groups[chosen] if normal.is_grouped else None
+    artifact.write_calibration(path, scores, groups)
+    promised = guarantee(
+        "leave-one-group-out" if normal.is_grouped else "cross-conformal", CalibrationSet(scores, groups)
+    )
     summary = f"{', '.join(done.request.normal_classes)} of {done.request.data} as normal; {recipe.summary}"
-    return done.manifest(path, "detector", summary, exported)
+    return done.manifest(path, "detector", summary, exported).model_copy(update={"guarantee": promised})
 
 
 def _measure(made: Artifact, data_set: DataSet, normal: NormalSplit) -> list[Metric]:

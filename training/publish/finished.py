@@ -116,13 +116,20 @@ def write_golden(path: Path, module: nn.Module, inputs: Arrays, outputs: Sequenc
     artifact.write_golden(path, few, run_torch(module, few, outputs))
 
 
-def data_of(source: Provenance, normal_classes: Sequence[str], size: int, root: Path) -> tuple[DataSet, NormalSplit]:
+def data_of(
+    source: Provenance, normal_classes: Sequence[str], size: int, root: Path, groups: str | None = None
+) -> tuple[DataSet, NormalSplit]:
     """Return the data set that `source` names, and its normal images split as they were for training.
 
-    PublishError if `root` holds other images than the training used.
+    `groups` tells the groups of the images, if what told them in training has moved. PublishError if `root` holds other
+    images than the training used, or if they are in other groups.
     """
-    data_set = data_sets.load(source.data, root, size, invert=source.invert)
+    data_set = data_sets.load(source.data, root, size, invert=source.invert, groups=groups or source.groups)
     require_sha256(data_set, source.data_sha256)
+    if source.groups_sha256 not in (None, data_set.groups_sha256):
+        raise PublishError(
+            f"data set {data_set.name}: expected the groups of the training, got others; give the --groups or --data-root of then"
+        )
     return data_set, data_set.normal(normal_classes, source.seed)
 
 

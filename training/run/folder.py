@@ -25,6 +25,8 @@ class Request(BaseModel):
     recipe: dict[str, Any]
     data: str
     data_sha256: str
+    groups: str | None = None
+    groups_sha256: str | None = None  # runs from before version 0.2 lack it
     class_names: tuple[str, ...]
     normal_classes: tuple[str, ...]
     invert: bool

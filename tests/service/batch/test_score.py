@@ -18,6 +18,7 @@ from service.batch import score
 from service.batch.sources import Item
 from service.errors import SourceError
 from service.published import artifact
+from service.published.conformal import Rule
 from service.published.detector import Detector, Row
 
 ALPHA = 0.05
@@ -46,7 +47,7 @@ def items_of(digits, kinds):
 @given(kinds=st.text("aabbefn", max_size=20), batch_size=st.integers(1, 9))
 def test_rows_keep_order_ids_and_errors_whatever_the_batches(kinds, batch_size, detector, digits):
     items = items_of(digits, kinds)
-    rows = list(score.score_items(items, detector, ALPHA, batch_size=batch_size))
+    rows = list(score.score_items(items, detector, detector.decide(Rule(ALPHA)), batch_size=batch_size))
     assert [row.id for row in rows] == [item.id for item in items]
     assert [row.error is None for row in rows] == [kind in "ab" for kind in kinds]
     for row, image in zip(rows, itertools.cycle(digits["x_test"])):
@@ -61,7 +62,7 @@ def test_rows_keep_order_ids_and_errors_whatever_the_batches(kinds, batch_size, 
 
 
 def test_errors_are_the_sentences_of_the_image_module(detector, digits):
-    rows = score.score_items(items_of(digits, "efn"), detector, ALPHA)
+    rows = score.score_items(items_of(digits, "efn"), detector, detector.decide(Rule(ALPHA)))
     assert [row.error for row in rows] == [
         "image: the file cannot be read: Bad CRC-32; check it",
         "image: the file cannot be read: No such file or directory; check it",
@@ -71,9 +72,9 @@ def test_errors_are_the_sentences_of_the_image_module(detector, digits):
 
 def test_the_caller_says_whether_images_are_dark_on_light(detector, digits):
     items, dark_on_light = ([Item("0", pixels)] for pixels in (digits["x_test"][0], 255 - digits["x_test"][0]))
-    [plain] = score.score_items(items, detector, ALPHA)
-    assert list(score.score_items(dark_on_light, detector, ALPHA, invert=True)) == [plain]
-    assert list(score.score_items(dark_on_light, detector, ALPHA)) != [plain]
+    [plain] = score.score_items(items, detector, detector.decide(Rule(ALPHA)))
+    assert list(score.score_items(dark_on_light, detector, detector.decide(Rule(ALPHA)), invert=True)) == [plain]
+    assert list(score.score_items(dark_on_light, detector, detector.decide(Rule(ALPHA)))) != [plain]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -87,14 +88,16 @@ def test_never_more_than_one_batch_is_taken_ahead(batch_size, detector, digits):
             yield item
 
     for done, _ in enumerate(
-        itertools.islice(score.score_items(counted(), detector, ALPHA, batch_size=batch_size), 200)
+        itertools.islice(
+            score.score_items(counted(), detector, detector.decide(Rule(ALPHA)), batch_size=batch_size), 200
+        )
     ):
         assert taken <= done + batch_size
 
 
 def test_names_that_are_no_text_become_text(detector, digits):
     item = Item(Path(bytes([97, 255]).decode("utf-8", "surrogateescape")).as_posix(), digits["x_test"][0])
-    [row] = score.score_items([item], detector, ALPHA)
+    [row] = score.score_items([item], detector, detector.decide(Rule(ALPHA)))
     assert row.id == "a\\xff"
 
 

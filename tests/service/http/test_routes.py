@@ -188,7 +188,7 @@ def test_every_documented_route_answers_and_names_its_limits(client):
         for method in methods:
             assert client.request(method, path).status_code not in {404, 405, 500} or "{" in path
     array = document["paths"]["/score/array"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(array["properties"]) == {"images", "model", "invert", "alpha"}
+    assert set(array["properties"]) == {"images", "model", "invert", "alpha", "strict", "confidence"}
     assert "256" in document["components"]["schemas"]["ScoreForm"]["properties"]["images"]["description"]
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from service import images
 from service.errors import DeviceError
 from service.published import artifact
-from service.published.detector import Detector, conformal_p_values
+from service.published.conformal import conformal_p_values
+from service.published.detector import Detector
 from service.published.onnx_model import cuda_is_usable, relative_difference
 
 floats = st.floats(-1e6, 1e6, width=32)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from service import images
-from service.published.detector import conformal_p_values
+from service.published.conformal import conformal_p_values
 from training.data import NormalSplit, split_normal
 from training.density.fitting import Fitted, Folds, fit_density, without_outliers
 from training.density.model import to_light
