@@ -158,7 +158,7 @@ def test_large_files_make_small_batches_and_are_not_kept(detector, monkeypatch):
             taken.append(number)
             yield Item(str(number), error if number % 2 else bytes(2000))
 
-    rows = score.score_items(items(), detector, 0.05)
+    rows = score.score_items(items(), detector, detector.decide(Rule(0.05)))
     next(rows)
     assert len(taken) <= 4
     gc.disable()
