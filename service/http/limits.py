@@ -15,9 +15,7 @@ MAX_REQUESTS = 256
 QUEUE_SECONDS = 1.0
 MAX_WAIT_SECONDS = 5.0
 SECONDS_PER_BYTE = 4e-6  # of work, for a digit in a PNG file; until requests have been measured
-GUESSED_BYTES = (
-    512 * MAX_IMAGES
-)  # of a body, that tell how much work it may bring: further ones make images larger, not more
+GUESSED_BYTES = 512 * MAX_IMAGES  # of a body, that count: more bytes make images larger, not more
 PIXELS_PER_SECOND = 25e6  # that one core decodes, of the slower formats
 MAX_HELD_BYTES = 16 * MAX_REQUEST_BYTES
 

@@ -56,9 +56,11 @@ def test_a_costly_array_leaves_the_service_answering(client):
         ]
         for _ in range(5):
             assert client.post("/score/array", json={"images": [[[0]]]}, timeout=2).status_code == 200
-        for answer in costly:
-            assert answer.result().status_code == 422
-            assert answer.result().json()["detail"].startswith("body: expected at most 64 characters")
+        answers = [answer.result() for answer in costly]
+    assert {answer.status_code for answer in answers} <= {422, 503}  # 503 while the service is busy with the other one
+    refused = [answer.json()["detail"] for answer in answers if answer.status_code == 422]
+    assert refused
+    assert all(detail.startswith("body: expected at most 64 characters") for detail in refused)
 
 
 def test_the_pixels_are_those_that_were_sent():
