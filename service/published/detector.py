@@ -11,7 +11,7 @@ from pydantic import Field
 from service import images
 from service.errors import ArtifactError
 from service.published.artifact import Artifact, Floats
-from service.published.conformal import Decision, Probabilities, Rule, conformal_p_values, decide
+from service.published.conformal import CalibrationSet, Decision, Probabilities, Rule, conformal_p_values, decide
 from service.published.onnx_model import Device, OnnxModel, verify_golden
 
 
@@ -168,6 +168,11 @@ class Detector:
     def name(self) -> str:
         """The name of the published model."""
         return self.manifest.name
+
+    @property
+    def calibration_sets(self) -> tuple[CalibrationSet]:
+        """The calibration set alone, as a group of detectors has several."""
+        return (self.calibration_set,)
 
     @property
     def calibration(self) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 
 from service.errors import ArtifactError
 from service.images import Pixels
-from service.published.conformal import Decision, Rule, decide
+from service.published.conformal import CalibrationSet, Decision, Rule, decide
 from service.published.detector import ARRAYS, Detector, Examination, Scores
 from service.published.manifest import NAME_PATTERN, Manifest
 
@@ -41,6 +41,11 @@ class Group:
     def class_names(self) -> tuple[str, ...]:
         """The normal class of each detector."""
         return tuple(detector.manifest.normal_classes[0] for detector in self.detectors)
+
+    @property
+    def calibration_sets(self) -> tuple[CalibrationSet, ...]:
+        """The calibration set of each detector."""
+        return tuple(detector.calibration_set for detector in self.detectors)
 
     @property
     def calibration_size(self) -> int:
