@@ -62,6 +62,9 @@ ControlFdr = Annotated[
         "anomalies is normal. Rows wait in a temporary file until the last image.",
     ),
 ]
+WatchDrift = Annotated[
+    bool, typer.Option("--drift", help="Say whether the images as a whole are like the calibration images.")
+]
 
 # what `calibrate` is told of the images
 Groups = Annotated[

@@ -23,15 +23,9 @@ ROOMS = {
     "service.address": FOUNDATION,
     "service.terminal": FOUNDATION | {"service.published", "service.batch"},
     "service.options": FOUNDATION | {"service.published"},
-    "service.cli": FOUNDATION
-    | {
-        "service.published",
-        "service.batch",
-        "service.address",
-        "service.memory",
-        "service.options",
-        "service.terminal",
-    },
+    "service.commands": FOUNDATION
+    | {"service.published", "service.batch", "service.address", "service.options", "service.terminal"},
+    "service.cli": FOUNDATION | {"service.commands", "service.memory", "service.terminal"},
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }
 

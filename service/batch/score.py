@@ -16,6 +16,7 @@ from service.errors import OddglyphError, SourceError
 from service.images import DECODE_THREADS, Pixels
 from service.published.conformal import Decision, Rule
 from service.published.detector import Detector, Row
+from service.published.drift import DriftMonitor
 from service.published.group import Group
 
 BATCH_SIZE = 64  # images decoded and scored together
@@ -24,7 +25,7 @@ BATCH_BYTES = 32 * 2**20  # of files, above which a batch takes no further image
 
 @dataclass
 class Tally:
-    """Counts of rows: all images, anomalies among them, and images that could not be read.
+    """Counts of rows: all images, anomalies among them, and images that could not be read. `monitor`, if any, sees them too.
 
     tally = Tally()
     sinks.write(tally.count(rows), out, "csv")  # counts the rows while they are written
@@ -33,18 +34,26 @@ class Tally:
     images: int = 0
     anomalies: int = 0
     errors: int = 0
+    first_error: str = ""
+    monitor: DriftMonitor | None = None
 
     def count(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield `rows` unchanged. After the last row, raise SourceError if no image could be read."""
-        first = None
         for row in rows:
             self.images += 1
             self.anomalies += bool(row.is_anomaly)
             self.errors += row.error is not None
-            first = first or row
+            if row.error is not None and not self.first_error:
+                self.first_error = f"{row.id}: {row.error}"
+            if self.monitor and row.p_value is not None:
+                self.monitor.update(np.array([row.p_value]), np.array([row.score]))
             yield row
-        if first and self.errors == self.images:
-            raise SourceError(f"images: none can be read; the first is {first.id}: {first.error}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise SourceError if there are images, and none could be read."""
+        if self.images and self.errors == self.images:
+            raise SourceError(f"images: none can be read; the first is {self.first_error}")
 
 
 def score_items(
@@ -85,10 +94,12 @@ def control_fdr(rows: Iterable[Row], alpha: float) -> Iterator[Row]:
             yield row if row.p_value is None else replace(row, is_anomaly=row.p_value <= threshold)
 
 
-def check_fdr(rule: Rule, *, wanted: bool) -> None:
-    """Raise SourceError if `control_fdr` is wanted of p-values by a `rule` for which nobody has proven it."""
+def check_plain(rule: Rule, option: str, *, wanted: bool) -> None:
+    """Raise SourceError if `option`, which is proven for plain p-values only, is wanted of p-values by another `rule`."""
     if wanted and (rule.strict or rule.confidence is not None):
-        raise SourceError("--fdr: expected plain p-values, for which it is proven; leave out --strict and --confidence")
+        raise SourceError(
+            f"{option}: expected plain p-values, for which it is proven; leave out --strict and --confidence"
+        )
 
 
 def in_words(rule: Rule, decision: Decision, *, fdr: bool) -> str:
@@ -135,16 +146,16 @@ def _decode(item: Item, size: int, *, invert: bool) -> Pixels | OddglyphError:
 def _rows(
     batch: Sequence[Item], decoded: Sequence[Pixels | OddglyphError], detector: Detector | Group, decision: Decision
 ) -> Iterator[Row]:
-    size, ids = detector.image_size, [_row_text(item.id) for item in batch]
+    size, ids = detector.image_size, [row_text(item.id) for item in batch]
     readable = {
         name: image for name, image in zip(range(len(ids)), decoded, strict=True) if isinstance(image, np.ndarray)
     }
     scores = detector.score(np.array(list(readable.values()), np.uint8).reshape(-1, size, size))
     scored = iter(scores.rows((ids[index] for index in readable), decision))
     for name, image in zip(ids, decoded, strict=True):
-        yield Row(name, error=_row_text(str(image))) if isinstance(image, OddglyphError) else next(scored)
+        yield Row(name, error=row_text(str(image))) if isinstance(image, OddglyphError) else next(scored)
 
 
-def _row_text(text: str) -> str:
+def row_text(text: str) -> str:
     """Return `text` with escapes for bytes of file names that are not UTF-8, which no output format can hold."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -74,6 +74,12 @@ def write(rows: Iterable[Row], out: Path | None, format_: Format) -> None:
         WRITERS[format_](rows, file)
 
 
+def write_table(table: pa.Table, out: Path) -> None:
+    """Write a `table` of SCHEMA to the Parquet file `out`, which stays as it was if anything fails."""
+    with _opened(out) as file:
+        parquet.write_table(table, file, row_group_size=ROW_GROUP)
+
+
 def check_pixels(out: Path) -> None:
     """Raise SourceError if `write_pixels` cannot write to `out`."""
     check(out, [])

@@ -108,7 +108,7 @@ BAD = {
     ),
     "no models": (["a.npy", "--models-dir", "absent"], 1, "absent: expected a folder of published models"),
     "empty models": (["a.npy", "--models-dir", "."], 1, "none"),
-    "out is a folder": (["a.npy", "--out", "."], 1, ".: expected a name that ends in .csv or .jsonl or .parquet"),
+    "out is a folder": (["a.npy", "--out", "."], 1, ".: expected a new folder, or one with job.json, got other files"),
     "out in no folder": (
         ["a.npy", "--out", "absent/a.csv"],
         1,

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service import cli, images
+from service import images, terminal
 from service.published import artifact
 from service.published.generator import Generator
 
 
 def test_models_are_listed_for_people_and_programs(oddglyph, linear_models, monkeypatch):
-    monkeypatch.setattr(cli.stdout, "width", 160)  # a narrow terminal folds the summaries
+    monkeypatch.setattr(terminal.stdout, "width", 160)  # a narrow terminal folds the summaries
     status, out, _ = oddglyph("models")
     assert status == 0
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [

@@ -139,7 +139,7 @@ def test_tally_counts_and_passes_rows_on():
     rows = [Row("a", 0, 0, 0, 0, 0.01, True), Row("b", error="x"), Row("c", 0, 0, 0, 0, 1, False)]
     tally = score.Tally()
     assert list(tally.count(rows)) == rows
-    assert tally == score.Tally(images=3, anomalies=1, errors=1)
+    assert tally == score.Tally(images=3, anomalies=1, errors=1, first_error="b: x")
 
 
 def test_nothing_readable_is_an_error_after_the_rows():

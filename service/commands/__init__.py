@@ -1,0 +1,1 @@
+"""The subcommands of `oddglyph`, one file each."""

@@ -1,0 +1,48 @@
+"""`oddglyph calibrate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.batch import recalibrate, sinks, sources
+from service.commands.loading import load
+from service.options import MODELS_DIR, Column, Exclude, Groups, Invert, Key, ModelsDir, Pictures, Review, Source
+from service.published import artifact
+from service.terminal import stderr
+
+
+def calibrate(
+    source: Source,
+    name: Annotated[str, typer.Option(help="Name of the new detector.")],
+    model: Annotated[
+        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
+    ] = None,
+    models_dir: ModelsDir = MODELS_DIR,
+    groups: Groups = None,
+    review: Review = None,
+    pictures: Pictures = Path("review.png"),
+    exclude: Exclude = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing model of this name.")] = False,
+    invert: Invert = False,
+    key: Key = None,
+    column: Column = None,
+) -> None:
+    """Re-calibrate a detector on your own normal images.
+
+    The new detector has p-values for images like yours. Nothing is trained.
+
+    For example: oddglyph calibrate my-zeros/ --name my-zeros
+    """
+    choice, paths = sources.Choice(key, column), sources.find(source)
+    sources.check(paths, choice)
+    given = recalibrate.Given(tuple(source), tuple(paths), choice, invert, groups, exclude)
+    base = load(model, "detector", models_dir)
+    if review:
+        sinks.check(pictures, paths)
+        table, told = recalibrate.review(base, given, review, pictures)
+        typer.echo(table, nl=False)
+    else:
+        artifact.require_free(models_dir, name, replace=replace)
+        told = recalibrate.publish(base, given, models_dir, name, replace=replace)
+    stderr.print(told)
