@@ -1,6 +1,5 @@
 """The served models: verified and loaded when the service starts, then found by name."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from service.published.detector import Detector, Scores
 from service.published.generator import Generator
 from service.published.group import Group, groups_among
 from service.published.guarantee import guarantee_of
-from service.published.onnx_model import Device
+from service.published.onnx_model import Device, UsedDevice, cuda_is_usable
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,6 @@ class ServedGenerator:
 Served = TypeVar("Served")
 KINDS: tuple[Literal["detector"], Literal["generator"]] = ("detector", "generator")
 
-log = logging.getLogger(__name__)
-
 
 class Catalog:
     """The models `names` of the folder `models_dir`, or all its models if no name is given.
@@ -64,6 +61,7 @@ class Catalog:
         artifacts = [artifact.load_named(models_dir, name) for name in names]
         if not artifacts:
             raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
+        self._device = device
         scoring, sampling = ThreadPoolExecutor(1, "score"), ThreadPoolExecutor(1, "sample")
         manifests = [each.manifest for each in artifacts]
         self._defaults = {kind: defaults.model_name(kind, manifests) for kind in KINDS}
@@ -72,15 +70,24 @@ class Catalog:
         for each in artifacts:
             name, kind = each.manifest.name, each.manifest.kind
             if kind == "detector":
-                self.detectors[name] = _serve(Detector(each, device, threads), self._details(each), scoring)
+                detector = Detector(each, device, threads)
+                self.detectors[name] = _serve(detector, self._details(each, detector.device), scoring)
             elif kind == "generator":
                 generator = Generator(each, device, threads)
-                self.generators[name] = ServedGenerator(generator, self._details(each), Turnstile(sampling))
+                self.generators[name] = ServedGenerator(
+                    generator, self._details(each, generator.device), Turnstile(sampling)
+                )
         single = [served.detector for served in self.detectors.values() if isinstance(served.detector, Detector)]
         for group in groups_among(single):
             self.detectors.setdefault(group.name, _serve(group, _group_details(group), scoring))
-        used = ", ".join(sorted({detector.provider for detector in single})) or "none"
-        log.info("serving %d models of %s; detectors run on %s", len(self.models), models_dir, used)
+
+    def summary(self) -> str:
+        """Return how many models are served on which device, and why a GPU that is there is not used."""
+        devices = sorted({served.details.device for served in self.models.values()})
+        summary = f"serving {len(self.models)} models on {' and '.join(devices)}"
+        if self._device == "auto" and devices == ["cpu"] and cuda_is_usable():
+            return f"{summary}: there is a GPU, but CUDA's libraries are missing; `pip install 'oddglyph[cuda]'`"
+        return summary
 
     def detector(self, name: str | None) -> ServedDetector:
         """Return the detector or group `name`, the default detector for None; UnknownModelError if there is none."""
@@ -99,7 +106,7 @@ class Catalog:
         """All models by name, detectors first."""
         return {**self.detectors, **self.generators}
 
-    def _details(self, published: Artifact) -> ModelDetails:
+    def _details(self, published: Artifact, device: UsedDevice) -> ModelDetails:
         manifest = published.manifest
         is_detector = manifest.kind == "detector"
         guarantee = guarantee_of(published) if is_detector else None
@@ -112,6 +119,7 @@ class Catalog:
             normal_classes=list(manifest.normal_classes),
             members=[],
             class_names=list(manifest.class_names) if manifest.takes_labels else [],
+            device=device,
             calibration_size=guarantee and guarantee.images,
             smallest_p_value=guarantee and guarantee.smallest_p_value,
             guarantee=guarantee,
@@ -140,6 +148,7 @@ def _group_details(group: Group) -> ModelDetails:
         normal_classes=list(group.class_names),
         members=[member.name for member in group.detectors],
         class_names=[],
+        device=group.device,
         calibration_size=group.calibration_size,
         smallest_p_value=1 / (group.calibration_size + 1),
         guarantee=None,

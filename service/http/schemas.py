@@ -18,6 +18,7 @@ from service.published.conformal import DEFAULT_ALPHA, Rule
 from service.published.detector import Row
 from service.published.generator import MAX_SEED
 from service.published.manifest import Guarantee, Metric, Provenance
+from service.published.onnx_model import UsedDevice
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 
@@ -200,6 +201,7 @@ class ModelSummary(BaseModel):
     normal_classes: list[str] = Field(description="Detectors: the classes that the model takes for normal.")
     members: list[str] = Field(description="Groups: the names of their detectors.")
     class_names: list[str] = Field(description="Generators: the classes to choose from.")
+    device: UsedDevice = Field(description="The device that computes the answers.")
     calibration_size: int | None = Field(description="Detectors: the number of normal images behind p_value.")
     smallest_p_value: float | None = Field(
         description="Detectors: the smallest p_value that an image can have. No smaller alpha raises an alarm."

@@ -12,7 +12,7 @@ from service import images
 from service.errors import ArtifactError
 from service.published.artifact import Artifact, Floats
 from service.published.conformal import CalibrationSet, Decision, Probabilities, Rule, conformal_p_values, decide
-from service.published.onnx_model import Device, OnnxModel, verify_golden
+from service.published.onnx_model import Device, OnnxModel, UsedDevice, verify_golden
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ class Detector:
         return self.manifest.image_size
 
     @property
-    def provider(self) -> str:
-        """ONNX Runtime's execution provider in use, such as CPUExecutionProvider."""
-        return self._model.provider
+    def device(self) -> UsedDevice:
+        """The device that the scores are computed on."""
+        return self._model.device
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from service.errors import ArtifactError, UnknownClassError, ValueRangeError
 from service.images import Pixels
 from service.published.artifact import Artifact
-from service.published.onnx_model import Device, OnnxModel, verify_golden
+from service.published.onnx_model import Device, OnnxModel, UsedDevice, verify_golden
 
 CHUNK = 16  # images that the graph generates at a time
 MIN_ANGLE = 1e-4  # radians; below, the formula of `slerp` tends to 0 / 0, and its limit is a straight line
@@ -47,6 +47,11 @@ class Generator:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes to choose from, in order of label; empty for an unconditional model."""
         return self.manifest.class_names if self.is_conditional else ()
+
+    @property
+    def device(self) -> UsedDevice:
+        """The device that generates the images."""
+        return self._model.device
 
     def sample(self, class_name: str | None, count: int, seed: int, start: int = 0) -> Pixels:
         """Return `count` generated images from image `start` on, uint8 [count, H, W, 3].

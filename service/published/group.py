@@ -10,6 +10,7 @@ from service.images import Pixels
 from service.published.conformal import CalibrationSet, Decision, Rule, decide
 from service.published.detector import ARRAYS, Detector, Examination, Scores
 from service.published.manifest import NAME_PATTERN, Manifest
+from service.published.onnx_model import UsedDevice
 
 
 class Group:
@@ -51,6 +52,11 @@ class Group:
     def calibration_size(self) -> int:
         """The smallest number of normal images behind a p-value."""
         return min(detector.calibration_size for detector in self.detectors)
+
+    @property
+    def device(self) -> UsedDevice:
+        """The device that computes the scores of all detectors."""
+        return self.detectors[0].device
 
     def decide(self, rule: Rule) -> Decision:
         """Return how `rule` reads the p-values of all detectors; ValueRangeError if one cannot give what is asked.

@@ -20,6 +20,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 Device = Literal["auto", "cpu", "cuda"]
+UsedDevice = Literal["cpu", "cuda"]
 MAX_BATCH = 256  # images in one run of a graph
 GOLDEN_TOLERANCE = 1e-3  # relative; other CPUs and GPUs stay below, another model does not
 CUDA = "CUDAExecutionProvider"
@@ -34,8 +35,9 @@ class OnnxModel:
     """One ONNX graph whose first axis is the batch.
 
     The device "auto" is CUDA if there are a driver and a GPU, else the CPU. "cuda" raises DeviceError if CUDA is not
-    usable. `threads` is the number of intra-operator threads; 0 means one per core. Raises ArtifactError for a file
-    that ONNX Runtime cannot run, or whose inputs and outputs are not those of `graph`.
+    usable. The attribute `device` says which it is. `threads` is the number of intra-operator threads; 0 means one per
+    core. Raises ArtifactError for a file that ONNX Runtime cannot run, or whose inputs and outputs are not those of
+    `graph`.
 
     model = OnnxModel(published.file(graph.file), graph, "cpu", threads=1)
     model(pixels=pixels)["score"]  # float32 [N] for uint8 [N, 32, 32]
@@ -56,8 +58,8 @@ class OnnxModel:
             raise ArtifactError(
                 f"{path}: ONNX Runtime cannot run this graph: {_first_line(error)}; publish the model again"
             ) from None
-        self.provider: str = self._session.get_providers()[0]
-        if device == "cuda" and self.provider != CUDA:
+        self.device: UsedDevice = "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
+        if device == "cuda" and self.device == "cpu":
             raise DeviceError(
                 "device cuda: expected a usable CUDA GPU, found none; use the device auto or cpu, or install the "
                 "driver and `pip install 'oddglyph[cuda]'`"

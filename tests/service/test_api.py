@@ -114,6 +114,17 @@ def test_there_is_a_worker_for_each_core_or_a_single_one_for_cuda(tmp_path, sett
     assert json.loads(run("-c", code, home=tmp_path, **settings).stdout) == expected
 
 
+def test_a_gpu_that_is_found_gets_a_single_worker(tmp_path):
+    code = """
+import json
+from service.published import onnx_model
+onnx_model.cuda_is_usable = lambda: True
+import service.api
+print(json.dumps(service.api.Oddglyph.config["workers"]))
+"""
+    assert json.loads(run("-c", code, home=tmp_path).stdout) == 1
+
+
 def test_two_services_of_one_user_serve_what_they_are_told_and_count_for_themselves(tmp_path, linear_models):
     def start(name):
         return serving(

@@ -35,3 +35,15 @@ def test_a_name_of_the_other_kind_is_refused_by_naming_the_known_ones(linear_mod
 def test_a_folder_without_models_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="expected at least one published model, found none"):
         Catalog(tmp_path, "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "has_gpu", "end"),
+    [("auto", True, "on cpu: there is a GPU, but "), ("cpu", True, "on cpu"), ("auto", False, "on cpu")],
+)
+def test_the_summary_says_why_a_gpu_is_not_used(linear_models, monkeypatch, device, has_gpu, end):
+    monkeypatch.setattr("service.http.catalog.cuda_is_usable", lambda: has_gpu)
+    catalog = Catalog(linear_models, device, 1)
+    assert {served.details.device for served in catalog.models.values()} == {"cpu"}
+    assert catalog.summary().startswith(f"serving 5 models {end}")
+    assert ("pip install" in catalog.summary()) is ("GPU" in end)
