@@ -5,7 +5,10 @@ Settings come from the environment:
 - ODDGLYPH_MODELS: the folder of published models;
 - ODDGLYPH_SERVE: the names of the models to serve, separated by commas; all models by default;
 - ODDGLYPH_DEVICE: auto, cpu or cuda;
-- ODDGLYPH_WORKERS: the number of worker processes; by default one per core, or a single one if CUDA is used.
+- ODDGLYPH_WORKERS: the number of worker processes; by default one per core, or a single one if CUDA is used;
+- ODDGLYPH_LOG_LEVEL: debug, info, warning or error; info by default;
+- ODDGLYPH_API_KEY: the keys that requests need, separated by commas; everybody may ask by default;
+- ODDGLYPH_CORS_ORIGINS: the origins whose web pages may ask, separated by commas; none by default.
 
 A model that fails its checks stops the start with one sentence. A service with fewer models than deployed would go
 unnoticed.
@@ -13,8 +16,10 @@ unnoticed.
 
 import contextlib
 import gc
+import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeVar, cast, get_args
 
 import bentoml
@@ -22,6 +27,7 @@ import uvicorn.config
 
 from service import memory
 from service.errors import DeviceError, OddglyphError, ValueRangeError
+from service.http import access, log
 from service.http.catalog import Catalog
 from service.http.limits import BODY_SECONDS, WORK_SECONDS
 from service.http.refusals import short
@@ -50,7 +56,16 @@ GC_THRESHOLDS = 10_000, 20, 50  # allocations before a young collection; young b
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
 app = build_app()
+
+
+def _or_exit(start: Callable[[], T]) -> T:
+    """Return the result of `start`; SystemExit with one sentence if it refuses a model or a setting."""
+    try:
+        return start()
+    except OddglyphError as error:
+        raise SystemExit(f"oddglyph does not start: {error}") from None
 
 
 def _device() -> Device:
@@ -80,17 +95,10 @@ def _workers() -> int | Literal["cpu_count"]:
     return 1 if device == "cuda" or (device == "auto" and cuda_is_usable()) else "cpu_count"
 
 
-def _or_exit(start: Callable[[], T]) -> T:
-    """Return the result of `start`; SystemExit with one sentence if it refuses a model or a setting."""
-    try:
-        return start()
-    except OddglyphError as error:
-        raise SystemExit(f"oddglyph does not start: {error}") from None
-
-
 def _verify() -> None:
     """Load every model once, before any worker starts, and keep nothing of it."""
-    _or_exit(_load)
+    _or_exit(partial(log.configure, logging.INFO))  # BentoML logs where it listens
+    logger.info(_or_exit(_load).summary())
     gc.collect()
     memory.give_back()
 
@@ -122,11 +130,12 @@ def _freeze_garbage() -> None:
     metrics={"enabled": False},  # BentoML's keep a series for every path that a client asks for
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(surrounded(app), path="/")
+@bentoml.asgi_app(surrounded(app, _or_exit(access.from_environment)), path="/")
 class Oddglyph:
     """Anomaly scores, explanations and generated images of published models."""
 
     def __init__(self) -> None:
+        _or_exit(log.configure)
         _allow_descriptors()
         app.state.catalog = _load()
         _freeze_garbage()

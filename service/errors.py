@@ -14,6 +14,7 @@ The errors under "training" are defined in `training.errors`. Only `oddglyph-tra
     + SourceError                 400   a batch source cannot be read, or a sink cannot be written
     + AddressError                400   the server cannot listen on the address
     + OverloadedError             503   the queue is full
+    + UnavailableError            503   the service has no models
     training
     + RecipeError                 400   a recipe, or one of its fields, makes no sense
     + DataError                   400   a data set cannot be had, or lacks what was asked for
@@ -100,5 +101,11 @@ class AddressError(OddglyphError):
 
 class OverloadedError(OddglyphError):
     """The queue is full. The client should come back in a second."""
+
+    status = 503
+
+
+class UnavailableError(OddglyphError):
+    """The service could not load its models. It tries again."""
 
     status = 503

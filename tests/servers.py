@@ -1,5 +1,6 @@
 """Services for the tests: `bentoml serve` in a process of its own, on a free port of this machine."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -8,8 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS = 90
@@ -32,6 +35,28 @@ def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings
     finally:
         process.terminate()
         process.wait(30)
+
+
+class Within:
+    """A client of an ASGI application in this process."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Return the answer to one request; `options` are those of httpx."""
+
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("POST", path, **options)
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:

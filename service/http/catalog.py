@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from fastapi import Depends, Request
 
-from service.errors import ArtifactError, UnknownModelError
+from service.errors import ArtifactError, UnavailableError, UnknownModelError
 from service.http.queues import Batcher, Turnstile
 from service.http.schemas import ModelDetails
 from service.images import Pixels
@@ -129,9 +129,11 @@ class Catalog:
         )
 
 
-def served_by(request: Request) -> Catalog:
-    """Return the catalog of the application that a request is for."""
-    catalog: Catalog = request.app.state.catalog
+async def served_by(request: Request) -> Catalog:
+    """Return the catalog of the application that a request is for; UnavailableError while it has none."""
+    catalog: Catalog | None = request.app.state.catalog
+    if catalog is None:
+        raise UnavailableError("service: its models could not be loaded; its log says why, come back later")
     return catalog
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from service.errors import TooLargeError, UnknownModelError, ValueRangeError
-from service.http import arrays, prometheus, schemas, tensors, uploads
+from service.http import arrays, log, prometheus, schemas, tensors, uploads
 from service.http.admission import Admitted, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
@@ -100,7 +100,7 @@ REQUEST: dict[str, Any] = {  # for the documentation: the route parses the body 
 router = APIRouter(
     prefix=PREFIX,
     tags=["Open Inference Protocol"],
-    responses={status: {"model": InferenceError} for status in (400, 404, 413, 415, 422, 503)},
+    responses={status: {"model": InferenceError} for status in (400, 401, 404, 413, 415, 422, 503)},
 )
 
 
@@ -124,7 +124,7 @@ def server_metadata() -> ServerMetadata:
 @router.get("/health/live")
 @router.get("/health/ready")
 def health(_: Models) -> Health:
-    """Return that the server is live and ready, since it does not start without its models."""
+    """Return that the server has its models; status 503 while it has none."""
     return Health()
 
 
@@ -203,6 +203,7 @@ async def _compute(
     count = len(next(iter(inputs.values())))
     if not 1 <= count <= MAX_IMAGES:
         raise TooLargeError(f"inputs: expected 1 to {MAX_IMAGES} images, got {count}; send several requests")
+    log.note(model=served.details.name, images=count)
     if isinstance(served, ServedDetector):
         return await _examine(served, place, inputs["pixels"], wanted)
     place.seconds = 0.0  # the turnstile has places of its own

@@ -1,7 +1,10 @@
 """ASGI middleware around every request: limits on its bytes and time, metrics, HEAD and OPTIONS, security headers."""
 
 import asyncio
+import logging
+import re
 import time
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
@@ -13,10 +16,10 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import OverloadedError
-from service.http import limits
+from service.http import limits, log
 from service.http.admission import PLACE, Admission
 from service.http.prometheus import REQUESTS, SECONDS
-from service.http.refusals import Refusal
+from service.http.refusals import Failure, Refusal
 
 # These paths answer under any load. None of them reads a body.
 UNLIMITED = (
@@ -33,11 +36,14 @@ UNLIMITED = (
 )
 UNLIMITED_UNDER = ("/models/", "/web/")
 PIECE_BYTES = 2**14
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_LEFT = 499  # nginx's status; nobody reads the answer, but BentoML keeps a request until its answer begins
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
+
+logger = logging.getLogger(__name__)
 
 
 class HttpMiddleware(ABC):
@@ -87,8 +93,10 @@ class RequestLimits(HttpMiddleware):
                 _check_end(scope, body)
                 await _answer(self.app, {**scope, PLACE: place}, body, receive, send)
         except OverloadedError as error:
+            log.note(refused=str(error))
             await Refusal(error.status, str(error))(scope, receive, send)
         except HTTPException as error:
+            log.note(refused=error.detail)  # a constant of `limits`, without words of the client
             answer = Refusal(error.status_code, error.detail)
             answer.headers.update(error.headers or {})
             await answer(scope, receive, send)
@@ -186,8 +194,36 @@ def _replay(body: bytearray, leaving: asyncio.Task[None]) -> Receive:
     return receive
 
 
+class RequestIds(HttpMiddleware):
+    """Gives every request an id, its own X-Request-ID if it has a sane one. Answers where an error escaped."""
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and send its id with the answer."""
+        sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        log.begin(request_id)
+        started = complete = False
+
+        async def finish(message: Message) -> None:
+            nonlocal started, complete
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, finish)
+        except Exception:
+            logger.exception("a request failed")
+            if not started:
+                await Failure()(scope, receive, finish)
+            elif not complete:
+                raise  # the server then closes the connection, so that the client sees that the answer breaks off
+
+
 class RequestMetrics(HttpMiddleware):
-    """Counts and times every request under its route, one of `routes`; refused requests count as well."""
+    """Counts, times and logs every request under its route, one of `routes`; refused requests count as well."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         super().__init__(app)
@@ -207,8 +243,10 @@ class RequestMetrics(HttpMiddleware):
         try:
             await self.app(scope, receive, watch)
         finally:
+            seconds = time.perf_counter() - start
             REQUESTS.labels(path, status).inc()
-            SECONDS.labels(path).observe(time.perf_counter() - start)
+            SECONDS.labels(path).observe(seconds)
+            log.answered(scope["method"], path, status, seconds)
 
 
 class StandardAnswers(HttpMiddleware):

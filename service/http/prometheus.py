@@ -35,6 +35,7 @@ CONNECTIONS = Counter("oddglyph_connections", "Connections accepted.")
 DROPPED = Counter("oddglyph_connections_dropped", "Connections dropped before their client was done.", ["reason"])
 SCORED = Counter("oddglyph_images_scored", "Images scored.", ["model"])
 ANOMALIES = Counter("oddglyph_anomalies", "Images scored whose p-value was at most alpha.", ["model"])
+REPLACED = Counter("oddglyph_workers_replaced", "Worker processes that were killed or crashed, and replaced.")
 GENERATED = Counter("oddglyph_images_generated", "Images generated.", ["model"])
 
 

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
+from service.http import log
 from service.http.admission import Admission, Pace
 from service.images import Pixels
 from service.published.onnx_model import MAX_BATCH
@@ -32,12 +33,13 @@ T = TypeVar("T")
 
 @dataclass
 class _Request(Generic[R]):
-    """Pixels of one request, how many of them have been put into batches, and the rows that came back."""
+    """Pixels of one request, how many of them have been put into batches, the rows that came back, and their seconds."""
 
     pixels: Pixels
     rows: asyncio.Future[R]
     taken: int = 0
     done: list[R] = field(default_factory=list)
+    computing_seconds: float = 0.0
 
     def take(self, count: int) -> Pixels:
         start, self.taken = self.taken, min(self.taken + count, len(self.pixels))
@@ -69,23 +71,25 @@ class Batcher(Generic[R]):
 
     async def __call__(self, pixels: Pixels) -> R:
         """Return the rows of `pixels` [N, H, W]."""
-        loop = asyncio.get_running_loop()
+        loop, start = asyncio.get_running_loop(), time.perf_counter()
         request: _Request[R] = _Request(pixels, loop.create_future())
         self._waiting.append(request)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
-        return await request.rows
+        rows = await request.rows
+        log.note_times(time.perf_counter() - start, request.computing_seconds)
+        return rows
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             requests, parts = zip(*batch, strict=True)
             try:
-                rows = await loop.run_in_executor(self._executor, self._timed, np.concatenate(parts))
+                seconds, rows = await loop.run_in_executor(self._executor, self._timed, np.concatenate(parts))
             except Exception as error:  # noqa: BLE001 (whatever it is, it is for those who wait)
                 _give_up(requests, error)
             else:
-                self._hand_out(requests, [len(part) for part in parts], rows)
+                self._hand_out(requests, [len(part) for part in parts], rows, seconds)
 
     def _next_batch(self) -> list[tuple[_Request[R], Pixels]]:
         """Return parts of requests in turn, at most MAX_BATCH images, and no more than take BATCH_SECONDS but for one."""
@@ -102,16 +106,18 @@ class Batcher(Generic[R]):
                 self._waiting.append(request)
         return batch
 
-    def _timed(self, pixels: Pixels) -> R:
+    def _timed(self, pixels: Pixels) -> tuple[float, R]:
         start = time.perf_counter()
         rows = self._run(pixels)
-        self._pace.note(time.perf_counter() - start, len(pixels))
-        return rows
+        seconds = time.perf_counter() - start
+        self._pace.note(seconds, len(pixels))
+        return seconds, rows
 
-    def _hand_out(self, requests: Sequence[_Request[R]], counts: Sequence[int], rows: R) -> None:
+    def _hand_out(self, requests: Sequence[_Request[R]], counts: Sequence[int], rows: R, seconds: float) -> None:
         start = 0
         for request, count in zip(requests, counts, strict=True):
             request.done.append(rows[start : start + count])
+            request.computing_seconds += seconds
             start += count
             if sum(map(len, request.done)) == len(request.pixels) and not request.rows.done():
                 request.rows.set_result(self._join(request.done))
@@ -131,17 +137,20 @@ class Turnstile:
 
     async def __call__(self, pieces: Sequence[Callable[[], T]], images: int) -> list[T]:
         """Return what each of `pieces` returns, which make `images` images together; other calls run in between."""
-        loop = asyncio.get_running_loop()
+        loop, start = asyncio.get_running_loop(), time.perf_counter()
         with self._admission.place(images):
-            return [
+            timed = [
                 await loop.run_in_executor(self._executor, self._timed, piece, images / len(pieces)) for piece in pieces
             ]
+        log.note_times(time.perf_counter() - start, sum(seconds for seconds, _ in timed))
+        return [result for _, result in timed]
 
-    def _timed(self, piece: Callable[[], T], images: float) -> T:
+    def _timed(self, piece: Callable[[], T], images: float) -> tuple[float, T]:
         start = time.perf_counter()
         result = piece()
-        self._pace.note(time.perf_counter() - start, images)
-        return result
+        seconds = time.perf_counter() - start
+        self._pace.note(seconds, images)
+        return seconds, result
 
 
 def _give_up(requests: Sequence[_Request[R]], error: Exception) -> None:

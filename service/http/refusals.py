@@ -1,6 +1,7 @@
 """Every failure becomes an answer with a status and one sentence, `{"detail": "..."}`, and never a traceback."""
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.errors import OddglyphError
+from service.http import log
 
 RETRY_AFTER_SECONDS = 1
 SHOWN_CHARACTERS = 40
@@ -36,6 +38,14 @@ class Refusal(Response):
         await super().__call__(scope, receive, send)
 
 
+class Failure(Refusal):
+    """The answer to a request that failed by an error of the service. It names the request's id and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(500, f"service: internal error; see the log of the server about request {log.request_id()}")
+        self.headers["Connection"] = "close"
+
+
 def install_handlers(app: FastAPI) -> None:
     """Make `app` answer every error, also an unexpected one, with a refusal."""
     app.add_exception_handler(OddglyphError, _from_oddglyph)
@@ -46,17 +56,20 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _from_oddglyph(_: Request, error: Exception) -> Refusal:
     assert isinstance(error, OddglyphError)
+    log.note(refused=type(error).__name__)  # the sentence may name a file of the client
     return Refusal(error.status, str(error))
 
 
 async def _from_validation(_: Request, error: Exception) -> Refusal:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    log.note(refused=str(first["type"]))
     return Refusal(400 if first["type"] == "json_invalid" else 422, _sentence(first))
 
 
 async def _from_http(request: Request, error: Exception) -> Refusal:
     assert isinstance(error, HTTPException)
+    log.note(refused=HTTPStatus(error.status_code).phrase)
     path = request.url.path[:SHOWN_CHARACTERS]
     detail = {
         400: f"body: not of the type that Content-Type names ({error.detail}); see /docs.json",
@@ -69,7 +82,7 @@ async def _from_http(request: Request, error: Exception) -> Refusal:
 
 
 async def _from_unexpected(_request: Request, _error: Exception) -> Refusal:
-    return Refusal(500, "service: internal error; see the server's log")
+    return Failure()
 
 
 def _sentence(error: Any) -> str:

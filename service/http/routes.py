@@ -18,14 +18,16 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service import images
-from service.http import arrays, inference, prometheus, schemas, uploads
+from service.http import access, arrays, inference, log, prometheus, schemas, uploads
+from service.http.access import EVERYBODY, Access, ApiKeys
 from service.http.admission import Admission, Admitted, Pace, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import SECONDS_PER_BYTE
-from service.http.middleware import RequestLimits, RequestMetrics, StandardAnswers
+from service.http.middleware import RequestIds, RequestLimits, RequestMetrics, StandardAnswers
 from service.http.queues import Batcher
 from service.http.refusals import SHOWN_CHARACTERS, install_handlers
 from service.http.uploads import Upload
@@ -36,9 +38,10 @@ from service.published.generator import CHUNK
 
 WEB = Path(__file__).parents[1] / "web"
 DESCRIPTION = """Oddglyph compares a small image with the normal images of a model. It answers with a score, a p-value and
-a heat map. It also generates images. Health: GET /livez and /readyz. Every refusal is `{"detail": "one sentence"}`."""
+a heat map. It also generates images. Every refusal is `{"detail": "one sentence"}`, and every answer has an `X-Request-ID`.
+If the service asks for a key, send `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.Refusal} for status in (400, 404, 413, 415, 422, 503)
+    status: {"model": schemas.Refusal} for status in (400, 401, 404, 413, 415, 422, 503)
 }
 ARRAY_SCHEMA = schemas.ScoreArrayBody.model_json_schema()  # documentation only, as the route parses the body itself
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
@@ -47,10 +50,20 @@ router = APIRouter(responses=REFUSALS)
 
 
 def build_app() -> FastAPI:
-    """Return the application, which serves once `app.state.catalog` is a Catalog."""
+    """Return the application, which serves once `app.state.catalog` is a Catalog.
+
+    It never redirects, since a redirect would repeat whatever host a request names.
+    """
     app = FastAPI(
-        title="oddglyph", version="1", description=DESCRIPTION, openapi_url="/docs.json", docs_url=None, redoc_url=None
+        title="oddglyph",
+        version="1",
+        description=DESCRIPTION,
+        openapi_url="/docs.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
+    app.state.catalog = None
     app.include_router(router)
     app.include_router(inference.router)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -58,17 +71,37 @@ def build_app() -> FastAPI:
     return app
 
 
-def surrounded(app: FastAPI) -> ASGIApp:
-    """Return `app` behind the middleware: limits, metrics and headers."""
+def surrounded(app: FastAPI, allowed: Access = EVERYBODY) -> ASGIApp:
+    """Return `app` behind the middleware: request ids, metrics and log, headers, access, limits."""
     routes = [route for route in (*router.routes, *inference.router.routes, *app.routes) if hasattr(route, "path")]
     admission = Admission(Pace(SECONDS_PER_BYTE))
-    return RequestMetrics(StandardAnswers(RequestLimits(app, admission), routes), routes)
+    inner: ASGIApp = RequestLimits(app, admission)
+    if allowed.keys:
+        inner = ApiKeys(inner, allowed.keys)
+    inner = StandardAnswers(inner, routes)
+    if allowed.origins:  # browsers ask for permission without a key, and pages must be able to read refusals
+        inner = CORSMiddleware(
+            inner, allowed.origins, ["GET", "POST"], access.SENT_HEADERS, expose_headers=access.SHOWN_HEADERS
+        )
+    return RequestIds(RequestMetrics(inner, routes))
 
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
     """Return the page on which people draw or drop images."""
     return FileResponse(WEB / "index.html")
+
+
+@router.get("/livez")
+async def alive() -> schemas.Health:
+    """Return that the process answers."""
+    return schemas.Health(status="alive")
+
+
+@router.get("/readyz")
+async def ready(_: Models) -> schemas.Health:
+    """Return that the models are loaded; status 503 while they are not."""
+    return schemas.Health(status="ready")
 
 
 @router.get("/metrics")
@@ -116,6 +149,7 @@ async def score_array(request: Request, catalog: Models, place: Admitted) -> sch
     """Return scores of images given as nested lists."""
     body = await uploads.in_pool(partial(arrays.parse, await request.body(), schemas.ScoreArrayBody))
     served, ids = catalog.detector(body.model), uploads.ids_of(body.images)
+    log.note(model=served.details.name, images=len(ids))
     decision = served.detector.decide(body.rule)
     decode = partial(arrays.pixels, body.images, served.detector.image_size, invert=body.invert)
     place.claim(served.score.seconds(len(ids)))
@@ -129,6 +163,7 @@ async def _read(
     def admit(decoding_seconds: float) -> None:
         place.claim(decoding_seconds + batcher.seconds(len(files)))
 
+    log.note(model=served.details.name, images=len(files))
     return await uploads.read(files, served.detector.image_size, invert=invert, admit=admit)
 
 
@@ -201,6 +236,7 @@ async def explain(request: Request, compared: Compared) -> Response | schemas.Ex
 async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]) -> Response | schemas.SampleAnswer:
     """Return generated images: one PNG with a nearly square grid, or JSON."""
     served = catalog.generator(query.model)
+    log.note(model=served.details.name, images=query.n)
     draw = partial(served.generator.sample, query.class_name, seed=query.seed)
     pieces = [partial(draw, min(CHUNK, query.n - start), start=start) for start in range(0, query.n, CHUNK)]
     pixels = np.concatenate(await served.turnstile(pieces, query.n))
@@ -212,6 +248,7 @@ async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]
 async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) -> Response | schemas.SampleAnswer:
     """Return a row of generated images that lead from one seed to another: one PNG, or JSON."""
     served = catalog.generator(query.model)
+    log.note(model=served.details.name, images=query.steps)
     seeds = (query.start, query.end)
     draw = partial(served.generator.walk, query.class_name, seeds, query.steps)
     [pixels] = await served.turnstile([draw], query.steps)

@@ -223,6 +223,12 @@ class ModelList(BaseModel):
     models: list[ModelSummary]
 
 
+class Health(BaseModel):
+    """The state of the service; the status of the answer says the same."""
+
+    status: Literal["alive", "ready"]
+
+
 class Refusal(BaseModel):
     """Why a request is refused, in one sentence."""
 
