@@ -11,7 +11,7 @@ Settings come from the environment:
 - ODDGLYPH_CORS_ORIGINS: the origins whose web pages may ask, separated by commas; none by default.
 
 A model that fails its checks stops the start with one sentence. A service with fewer models than deployed would go
-unnoticed.
+unnoticed. A worker that loses its models later waits for them.
 """
 
 import contextlib
@@ -24,8 +24,9 @@ from typing import Literal, TypeVar, cast, get_args
 
 import bentoml
 import uvicorn.config
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import memory
+from service import memory, workers
 from service.errors import DeviceError, OddglyphError, ValueRangeError
 from service.http import access, log
 from service.http.catalog import Catalog
@@ -82,7 +83,7 @@ def _load() -> Catalog:
     return Catalog(defaults.models_dir(), _device(), THREADS, names)
 
 
-def _workers() -> int | Literal["cpu_count"]:
+def _count_workers() -> int | Literal["cpu_count"]:
     """Return the number of worker processes. Each loads every model, on a GPU into the memory of the GPU."""
     wish = os.environ.get("ODDGLYPH_WORKERS", "")
     if wish:
@@ -96,9 +97,10 @@ def _workers() -> int | Literal["cpu_count"]:
 
 
 def _verify() -> None:
-    """Load every model once, before any worker starts, and keep nothing of it."""
+    """Load every model once, before any worker starts, and keep nothing of it. The workers follow this process."""
     _or_exit(partial(log.configure, logging.INFO))  # BentoML logs where it listens
     logger.info(_or_exit(_load).summary())
+    workers.lead()
     gc.collect()
     memory.give_back()
 
@@ -113,6 +115,12 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
+def _serve(catalog: Catalog) -> None:
+    app.state.catalog = catalog
+    _freeze_garbage()
+    memory.give_back()
+
+
 def _freeze_garbage() -> None:
     """Exclude the objects made at start-up from garbage collection, which would stop the process for 150 ms."""
     gc.collect()
@@ -122,7 +130,7 @@ def _freeze_garbage() -> None:
 
 @bentoml.service(
     name="oddglyph",
-    workers=_or_exit(_workers),
+    workers=_or_exit(_count_workers),
     traffic={"timeout": BODY_SECONDS + 2 * WORK_SECONDS},  # a backstop: RequestLimits answers before
     tracing={
         "excluded_urls": ".*"
@@ -130,15 +138,39 @@ def _freeze_garbage() -> None:
     metrics={"enabled": False},  # BentoML's keep a series for every path that a client asks for
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(surrounded(app, _or_exit(access.from_environment)), path="/")
 class Oddglyph:
     """Anomaly scores, explanations and generated images of published models."""
 
     def __init__(self) -> None:
         _or_exit(log.configure)
         _allow_descriptors()
-        app.state.catalog = _load()
-        _freeze_garbage()
+        workers.join()
+        workers.load(_load, _serve)
         memory.give_back_regularly()
 
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def leave(self) -> None:
+        """End in an orderly way."""
+        workers.leave()
+
     verify = bentoml.on_deployment(_verify)
+
+
+_ANSWERS = surrounded(app, _or_exit(access.from_environment))
+
+
+class _Routes:
+    """ASGI middleware that answers every request by `app`, so that no route of BentoML's own is left.
+
+    Messages that are no requests, such as `lifespan`, go on to BentoML.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._bentoml = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI call."""
+        await (_ANSWERS if scope["type"] == "http" else self._bentoml)(scope, receive, send)
+
+
+Oddglyph.add_asgi_middleware(_Routes)  # type: ignore[attr-defined]  # bentoml.service made it a Service

@@ -1,26 +1,48 @@
 """Services for the tests: `bentoml serve` in a process of its own, on a free port of this machine."""
 
 import asyncio
+import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from starlette.types import ASGIApp
 
 REPOSITORY = Path(__file__).parents[1]
 START_SECONDS = 90
 
 
+@dataclass
+class Service:
+    """A started service: its parent process, what it wrote so far, and a client of it."""
+
+    process: subprocess.Popen
+    log: Path
+    client: httpx.Client
+
+    def lines(self) -> list[dict]:
+        """Return the log's lines; every one of them is a JSON object."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that are there."""
+        children = psutil.Process(self.process.pid).children()
+        return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
 @contextmanager
-def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[httpx.Client]:
-    """Yield a client of `bentoml serve TARGET`, run in `folder`, once it is ready. `home` becomes BENTOML_HOME."""
+def started(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[Service]:
+    """Yield `bentoml serve TARGET`, run in `folder`, once it is ready. `home` becomes BENTOML_HOME."""
     port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
     log = home / "serve.log"
@@ -31,10 +53,28 @@ def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             wait_until_ready(client, process, log)
-            yield client
+            yield Service(process, log, client)
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def serving(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[httpx.Client]:
+    """Yield a client of the service that `started` starts."""
+    with started(home, target, folder, **settings) as service:
+        yield service.client
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
+    """Wait until `condition` holds; a client that gets no answer counts as not yet."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if condition():
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"within {seconds} seconds: expected {what}")
 
 
 class Within:
