@@ -1,4 +1,4 @@
-"""The commands `oddglyph-train benchmark`: detection, corruptions."""
+"""The commands `oddglyph-train benchmark`: detection, few-images, corruptions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -47,7 +47,7 @@ def detection(
     from training import data_sets
     from training.benchmark import detection
 
-    numbers = _seeds(seeds)
+    numbers = _numbers("--seeds", seeds)
     data_set = data_sets.load(data_name, data_root, IMAGE_SIZE)
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
@@ -57,6 +57,36 @@ def detection(
     for result in detection.run(todo, data_set, data_root, results):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
     page = detection.table(detection.read(results))
+    out.with_name(f"{out.name}.md").write_text(page)
+    console.print(page, soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command("few-images")
+def few_images(
+    data_name: Annotated[str, typer.Option("--data", help="As for fit; it needs a test split.")] = "mnist",
+    data_root: DataRoot = DATA_ROOT,
+    methods: Annotated[
+        str, typer.Option(help="With commas between; an unknown name lists all.")
+    ] = "density,density-split,hog-knn",
+    classes: Annotated[str, typer.Option(help="With commas between; all if not given. Draws take them in turn.")] = "",
+    sizes: Annotated[str, typer.Option(help="How many normal images, with commas between.")] = "20,50,100,300",
+    draws: Annotated[int, typer.Option(min=1, help="Random draws of each size.")] = 200,
+    out: Out = Path("reports/few-images"),
+) -> None:
+    """Fit and calibrate on few training images, drawn at random many times; count false alarms on the test split."""
+    from training import data_sets
+    from training.benchmark import few_images
+
+    numbers = _numbers("--sizes", sizes)
+    data_set = data_sets.load(data_name, data_root, IMAGE_SIZE)
+    labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
+    names = [data_set.class_names[label] for label in labels]
+    todo = few_images.tasks(methods.split(","), data_name, names, numbers, draws)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    results = out.with_name(f"{out.name}.json")
+    for outcome in few_images.run(todo, data_set, results):
+        console.print(f"{outcome.method} {outcome.class_name}, {outcome.images} images, draw {outcome.draw}")
+    page = few_images.table(few_images.read(results))
     out.with_name(f"{out.name}.md").write_text(page)
     console.print(page, soft_wrap=True, highlight=False, markup=False)
 
@@ -86,11 +116,12 @@ def corruptions(
     console.print(suite.table(alarms), heat, sep="\n", soft_wrap=True, highlight=False, markup=False)
 
 
-def _seeds(text: str) -> list[int]:
-    seeds = text.split(",")
-    if not all(seed.strip().isdecimal() for seed in seeds):
-        raise MetricError(f"--seeds {text}: expected whole numbers with commas between; for example --seeds 0,1,2")
-    return [int(seed) for seed in seeds]
+def _numbers(option: str, text: str) -> list[int]:
+    """Return the whole numbers in `text`; MetricError, which names the `option`, if it holds anything else."""
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise MetricError(f"{option} {text}: expected whole numbers with commas between; for example {option} 20,50")
+    return [int(number) for number in numbers]
 
 
 def _test_images(manifest: "Manifest", root: Path, limit: int) -> "tuple[Pixels, Pixels]":
