@@ -1,7 +1,8 @@
 """Outliers made from normal images, so that a detector can learn what else there could be without labelled anomalies.
 
 Every function takes `light` images [N, 1, S, S] in [0, 1], 0 being background, and returns as many outliers of the same
-shape and range. The extents are in half image sides, as the coordinates of `grid_sample` are.
+shape and range, on the same device, which is the generator's. The extents are in half image sides, as the coordinates of
+`grid_sample` are.
 """
 
 import math
@@ -26,10 +27,11 @@ class Made(NamedTuple):
 
 def outliers(light: Tensor, generator: torch.Generator) -> Made:
     """Return one outlier of each image, all kinds evenly, in random order."""
-    order = torch.randperm(len(light), generator=generator)
+    order = _order(len(light), generator)
     parts = light[order].tensor_split(len(KINDS))
     made = [make(part, generator).clamp(0, 1) for make, part in zip(KINDS.values(), parts, strict=True) if len(part)]
-    kinds = torch.repeat_interleave(torch.arange(len(KINDS)), torch.tensor([len(part) for part in parts]))
+    counts = torch.tensor([len(part) for part in parts], device=light.device)
+    kinds = torch.repeat_interleave(torch.arange(len(KINDS), device=light.device), counts)
     return Made(torch.cat(made), kinds, order)
 
 
@@ -48,7 +50,7 @@ def erase(light: Tensor, generator: torch.Generator) -> Tensor:
     centre = _points_on_glyph(light, 1, generator)[:, 0]
     angle, radii = _uniform((count,), 0, math.pi, generator), _uniform((count, 2), 0.12, 0.5, generator)
     offset = _grid(light) - centre[:, None, None]  # [N, S, S, 2]
-    turned = offset @ _rotation(angle, torch.ones(count, 2), torch.zeros(count))[:, None]
+    turned = offset @ _rotation(angle, light.new_ones(count, 2), light.new_zeros(count))[:, None]
     distance = (turned / radii[:, None, None]).square().sum(dim=-1)
     return light * torch.sigmoid(6 * (distance - 1)).unsqueeze(1)
 
@@ -83,7 +85,7 @@ def turn(light: Tensor, generator: torch.Generator) -> Tensor:
     angle, scale = _uniform((count,), -math.pi, math.pi, generator), _uniform((count, 2), 0.8, 1.3, generator)
     mirror = torch.sign(_uniform((count,), -1, 1, generator))
     scale = torch.stack([scale[:, 0] * mirror, scale[:, 1]], dim=1)
-    return _affine(light, _rotation(angle, scale, torch.zeros(count)), torch.zeros(count, 2))
+    return _affine(light, _rotation(angle, scale, light.new_zeros(count)), light.new_zeros(count, 2))
 
 
 def warp(light: Tensor, generator: torch.Generator) -> Tensor:
@@ -98,11 +100,10 @@ def stretch(light: Tensor, generator: torch.Generator) -> Tensor:
     """Return images stretched or squeezed strongly along one axis, and sheared."""
     count = len(light)
     logarithm = _uniform((count, 2), 0.25, 0.7, generator) * torch.sign(_uniform((count, 2), -1, 1, generator))
-    axis = functional.one_hot(torch.randint(2, (count,), generator=generator), 2)
+    axis = functional.one_hot(torch.randint(2, (count,), generator=generator, device=generator.device), 2)
     scale = (logarithm * axis + 0.1 * _normal((count, 2), generator)).exp()
-    return _affine(
-        light, _rotation(torch.zeros(count), scale, _uniform((count,), -0.5, 0.5, generator)), torch.zeros(count, 2)
-    )
+    matrix = _rotation(light.new_zeros(count), scale, _uniform((count,), -0.5, 0.5, generator))
+    return _affine(light, matrix, light.new_zeros(count, 2))
 
 
 def overlay(light: Tensor, generator: torch.Generator) -> Tensor:
@@ -123,9 +124,9 @@ KINDS: dict[str, Maker] = {
 
 def _stroke(light: Tensor, start: Tensor, bend: Tensor, end: Tensor, width: Tensor) -> Tensor:
     """Return quadratic Bezier curves [N, 1, S, S] in [0, 1], drawn as short straight pieces with soft edges."""
-    t = torch.linspace(0, 1, STROKE_POINTS)[:, None, None]
+    t = torch.linspace(0, 1, STROKE_POINTS, device=light.device)[:, None, None]
     path = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end  # [points, N, 2]
-    grid, nearest = _grid(light), torch.full((len(start), *light.shape[-2:]), math.inf)
+    grid, nearest = _grid(light), light.new_full((len(start), *light.shape[-2:]), math.inf)
     for a, b in zip(path[:-1, :, None, None], path[1:, :, None, None], strict=True):
         along = ((grid - a) * (b - a)).sum(dim=-1, keepdim=True) / (b - a).square().sum(dim=-1, keepdim=True).clamp_min(
             1e-8
@@ -152,7 +153,7 @@ def _rotation(angle: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
 def _grid(light: Tensor) -> Tensor:
     """Return x and y of every pixel [S, S, 2]."""
     size = light.shape[-1]
-    axis = torch.linspace(1 / size - 1, 1 - 1 / size, size)
+    axis = torch.linspace(1 / size - 1, 1 - 1 / size, size, device=light.device)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x, y], dim=-1)
 
@@ -164,12 +165,16 @@ def _points_on_glyph(light: Tensor, count: int, generator: torch.Generator) -> T
 
 
 def _shuffled(light: Tensor, generator: torch.Generator) -> Tensor:
-    return light[torch.randperm(len(light), generator=generator)]
+    return light[_order(len(light), generator)]
+
+
+def _order(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=generator, device=generator.device)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=generator)
+    return torch.randn(shape, generator=generator, device=generator.device)
