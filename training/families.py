@@ -68,6 +68,9 @@ class AutoencoderRecipe(_Recipe):
 
     1. One encoder makes z and z_hat. A second one would put them into two spaces and enlarge the model by half.
     2. The discriminator judges codes instead of images (eq. 1). Codes are cheaper, and L_lat alone would shrink them.
+
+    `outlier_share` is the part of each batch that the encoder sees as outliers, made by training/density/outliers.py. The
+    target x stays the normal image that the outlier was made from, and z stays the code of x.
     """
 
     family: Literal["autoencoder"] = "autoencoder"
@@ -77,6 +80,7 @@ class AutoencoderRecipe(_Recipe):
     contextual_weight: Weight = 50.0
     latent_weight: Weight = 1.0
     adversarial_weight: Weight = 1.0
+    outlier_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     epochs: Count = 25
     batch_size: Annotated[int, Field(ge=2)] = 64
     min_steps_per_epoch: Count = 20  # small sets get smaller batches, or they would see too few steps

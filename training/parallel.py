@@ -25,6 +25,16 @@ def own_part(batch: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def whole(part: Tensor) -> Tensor:
+    """Return the global batch of which `own_part` gave every process its `part` [N / world_size, ...]."""
+    if world_size() == 1:
+        return part
+    parts = [torch.empty_like(part) for _ in range(world_size())]
+    distributed.all_gather(parts, part.contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
+@torch.no_grad()
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace every gradient by its mean over all processes, in one exchange."""
     if world_size() == 1:

@@ -58,6 +58,14 @@ CONV_AE = derive(
     adversarial_weight=0.0,
 )
 
+RESTORING_AAE = derive(
+    SHARED_AAE,
+    "restoring-aae",
+    "shared-aae that restores: it sees outliers made from half of the images, and learns to draw the images",
+    paper="arXiv:1511.05644, arXiv:1805.06725, arXiv:2108.07610",
+    outlier_share=0.5,
+)
+
 DCGAN = GanRecipe(
     name="dcgan",
     summary="the paper's: batch norm in both but not on the discriminator's first layer, ReLU in G, LeakyReLU 0.2 in D",
@@ -144,6 +152,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         CONV_AE,
         SHARED_AAE,
+        RESTORING_AAE,
         DCGAN,
         derive(DCGAN, "dcgan-nz50", "latent size 50", latent_size=50),
         derive(DCGAN, "dcgan-nz200", "latent size 200", latent_size=200),

@@ -54,6 +54,7 @@ def test_resuming_after_kill_9_gives_the_numbers_of_an_uninterrupted_run(tmp_pat
 def test_two_processes_take_the_steps_of_one(tmp_path: Path, digits_npz: Path, fit):
     # The first steps, in which nothing is learned yet: later, differences in rounding grow as in any chaotic system.
     few = ("--set", "batch_size=64", "--set", "min_steps_per_epoch=2", "--set", "epochs=3")
+    few += ("--set", "outlier_share=0.3")  # outliers mix images of all processes
     alone, together = tmp_path / "alone", tmp_path / "together"
     result = fit(alone, *few)
     command = fit_command(digits_npz, together, *few, processes=2)

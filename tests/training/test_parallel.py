@@ -1,12 +1,13 @@
 import torch
 
-from training.parallel import Noise, own_part, rank, world_size
+from training.parallel import Noise, own_part, rank, whole, world_size
 
 
 def test_alone_a_process_is_the_first_of_one_and_has_the_whole_batch():
     batch = torch.arange(6)
     assert (rank(), world_size()) == (0, 1)
     assert torch.equal(own_part(batch), batch)
+    assert torch.equal(whole(batch), batch)
 
 
 def test_noise_goes_on_where_it_was():

@@ -1,5 +1,6 @@
 """The shared-encoder adversarial autoencoder: one encoder for x to z, x_hat to z_hat, and z into a discriminator."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from training.autoencoder import objectives
 from training.autoencoder.networks import CodeDiscriminator, Decoder, Encoder
+from training.density.outliers import outliers
 from training.errors import TrainingError
 from training.layers import initialise
-from training.parallel import Noise, average, average_gradients
+from training.parallel import Noise, average, average_gradients, own_part, whole
 from training.recipes import AutoencoderRecipe
 
 COLLAPSE_DIVERSITY = 0.05
@@ -57,9 +59,15 @@ class AutoencoderLearner:
     def step(self, images: Tensor, _labels: Tensor | None = None) -> dict[str, Tensor]:
         """Update on this process's part of a batch of `images` [N, 1, 32, 32] in [-1, 1]; return detached losses."""
         self.autoencoder.train()
+        shown, weights = self._shown(images)
         with self.fabric.autocast():
-            x_hat, z, z_hat = self.autoencoder(images)
-            losses = {"l_con": objectives.l_con(images, x_hat).mean(), "l_lat": objectives.latent(z, z_hat).mean()}
+            x_hat, z, z_hat = self.autoencoder(shown)
+            if self.recipe.outlier_share:
+                z = self.autoencoder.encoder(images)
+            errors = objectives.l_con(images, x_hat)
+            losses = {"l_con": errors.mean(), "l_lat": objectives.latent(z, z_hat).mean()}
+        if self.recipe.outlier_share:
+            losses["l_restore"] = (errors * weights).mean()
         if self.recipe.adversarial_weight:
             losses["l_dis"] = self._discriminator_step(z.detach())
             losses["l_adv"] = objectives.adversarial_generator(self.discriminator(z.float()))
@@ -106,6 +114,20 @@ class AutoencoderLearner:
         """Continue from what `state_dict` returned."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+
+    def _shown(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the encoder sees of `images` [N, ...], and weights [N]: the mean of weights * errors is over outliers.
+
+        Outliers are made from the first images of the global batch, since some kinds mix several images.
+        """
+        every = whole(images)
+        count = math.ceil(self.recipe.outlier_share * len(every))
+        if not count:
+            return images, torch.zeros(len(images), device=images.device)
+        made = outliers((every[:count] + 1) / 2, self.noise.generator)
+        shown, weights = every.clone(), torch.zeros(len(every), device=every.device)
+        shown[made.sources], weights[:count] = made.light * 2 - 1, len(every) / count
+        return own_part(shown), own_part(weights)
 
     def _discriminator_step(self, z: Tensor) -> Tensor:
         prior = self.noise.normal(*z.shape)

@@ -5,8 +5,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from service.images import fit
 from training import recipes
+from training.autoencoder import objectives
 from training.autoencoder.learner import PATIENCE_STEPS, AutoencoderLearner
+from training.data import to_images
 from training.errors import TrainingError
 from training.recipes import AutoencoderRecipe
 
@@ -42,8 +45,38 @@ def test_the_plain_autoencoder_leaves_the_discriminator_alone():
     assert all(torch.equal(value, before[name]) for name, value in part.discriminator.state_dict().items())
 
 
+def test_a_restoring_autoencoder_sees_outliers_and_is_held_to_the_images_they_were_made_of():
+    part, given = learner("restoring-aae", "outlier_share=0.5"), batches(1)[0]
+    shown, weights = part._shown(given)
+    changed = (shown != given).flatten(1).any(dim=1)
+    assert changed.tolist() == [True] * 4 + [False] * 4
+    assert weights.tolist() == [2.0] * 4 + [0.0] * 4
+    assert shown.min() >= -1
+    assert shown.max() <= 1
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
+def test_l_restore_is_the_error_of_the_outliers_alone(share: float):
+    part, given = learner("restoring-aae", f"outlier_share={share}"), batches(1)[0]
+    state = copy.deepcopy(part.state_dict())
+    figures = part.step(given)
+    part.load_state_dict(state)
+    shown, _ = part._shown(given)
+    x_hat = part.autoencoder.train()(shown)[0]
+    errors = objectives.l_con(given, x_hat)
+    torch.testing.assert_close(figures["l_con"], errors.mean().detach())
+    torch.testing.assert_close(figures["l_restore"], errors[: math.ceil(8 * share)].mean().detach())
+
+
+def test_a_restoring_autoencoder_learns_to_restore(digits):
+    glyphs = to_images(torch.from_numpy(fit(digits["x_train"][digits["y_train"] == 1], 32)))
+    part = learner("restoring-aae", "widths=8,16,16", "latent_size=8", "learning_rate=0.005", total=60)
+    figures = [part.step(glyphs)["l_restore"].item() for _ in range(60)]
+    assert figures[-1] < 0.5 * figures[0]
+
+
 def test_a_resumed_run_ends_as_an_uninterrupted_one():
-    whole, first, second = (learner() for _ in range(3))
+    whole, first, second = (learner("restoring-aae") for _ in range(3))
     for images in batches(6):
         whole.step(images)
     for images in batches(6)[:3]:
