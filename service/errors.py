@@ -7,6 +7,7 @@ The errors under "training" are defined in `training.errors`. Only `oddglyph-tra
     + DeviceError                 500   the requested device is not usable
     + UnknownModelError           404   no model has this name
     + UnknownClassError           404   the generator has no class of this name
+    + NoReconstructionError       422   the detector has no autoencoder
     + ValueRangeError             422   a parameter is out of range
     + ImageError                  422   an image has the wrong shape, type or values
     | + NotAnImageError           415   the bytes are no image of a supported format
@@ -65,6 +66,12 @@ class UnknownClassError(OddglyphError):
     """The generator has no class of this name. The message lists its classes."""
 
     status = 404
+
+
+class NoReconstructionError(OddglyphError):
+    """The detector has no autoencoder, so it cannot reconstruct."""
+
+    status = 422
 
 
 class ValueRangeError(OddglyphError):

@@ -23,11 +23,19 @@ PARTS = ("l_con", "latent", "density", "score")
 
 
 def write_detector(
-    folder: Path, normal: np.ndarray, components: int = 16, normal_class: str = "0", *, a_group: int = 0
+    folder: Path,
+    normal: np.ndarray,
+    components: int = 16,
+    normal_class: str = "0",
+    *,
+    a_group: int = 0,
+    reconstructs: bool = True,
 ) -> Path:
     """Return `folder`, made a detector whose normal class is the grey uint8 images `normal` [N, H, W].
 
     Every second image calibrates, `a_group` of them, one after the other, being a group; 0 stands for groups that are not known.
+    Without `reconstructs` the scores are the same, but the outputs of an autoencoder are missing. The heat is
+    the squared difference from the reconstruction.
     """
     folder.mkdir(parents=True)
     pixels = images.fit(normal, SIDE)
@@ -49,12 +57,13 @@ def write_detector(
         helper.make_node("Sub", ["latent", "l_con"], ["density"]),
         helper.make_node("Add", ["l_con", "latent"], ["score"]),
         *_to_pixels("x_hat", "reconstruction"),
-        *_to_pixels("l_con_absolute", "heat"),
+        helper.make_node("Mul", ["l_con_absolute", "l_con_absolute"], ["l_con_squared"]),
+        *_to_pixels("l_con_squared", "heat"),
     ]
     constants = {"mean": mean, "basis": basis, "basis_t": basis.T.copy(), "shape": np.array([-1, SIDE, SIDE])}
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", SIDE, SIDE])]
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in PARTS]
-    pictures = "reconstruction", "heat"
+    parts, pictures = (PARTS, ("reconstruction", "heat")) if reconstructs else (PARTS[2:], ("heat",))
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch"]) for n in parts]
     outputs += [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", SIDE, SIDE]) for n in pictures]
     graph = _write_graph(folder / "detector.onnx", nodes, inputs, outputs, constants)
     model = OnnxModel(folder / "detector.onnx", graph, "cpu", 1)

@@ -62,7 +62,7 @@ def list_recipes() -> None:
 def fit(
     recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
     normal_class: Annotated[
-        str | None, typer.Option(help="Autoencoders: names or indices of the normal classes, with commas between.")
+        str | None, typer.Option(help="Detectors: names or indices of the normal classes, with commas between.")
     ] = None,
     data_name: Annotated[
         str | None,
@@ -88,7 +88,7 @@ def fit(
     judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
 ) -> None:
-    """Train RECIPE: an autoencoder on the normal classes, a GAN or a classifier on all classes."""
+    """Train RECIPE: a detector on the normal classes, a GAN or a classifier on all classes."""
     from training import parallel
     from training.fit import Job, train
     from training.publish.finished import Target, finished
@@ -96,7 +96,7 @@ def fit(
 
     resolved = recipes.resolve(recipe, changes or ())
     _check_data_options(resolved, normal_class, {"--invert": invert, "--groups": groups})
-    data_name = data_name or ("mnist" if resolved.family == "autoencoder" else "cifar10")
+    data_name = data_name or ("mnist" if isinstance(resolved, recipes.DetectorRecipe) else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
     job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device, groups)
     path = out or Path("runs") / job.run_name
@@ -229,15 +229,16 @@ def main() -> None:
 
 
 def _check_data_options(recipe: recipes.Recipe, normal_class: str | None, others: dict[str, object]) -> None:
-    one_class = recipe.family == "autoencoder"
+    one_class = isinstance(recipe, recipes.DetectorRecipe)
+    kind = "detector" if one_class else recipe.family
     if one_class != (normal_class is not None):
         raise RecipeError(
-            f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {recipe.family}s, "
+            f"recipe {recipe.name}: expected {'a' if one_class else 'no'} --normal-class for {kind}s, "
             f"got {'none' if one_class else normal_class!r}; see fit --help"
         )
     for option, value in others.items():
         if value and not one_class:
-            raise RecipeError(f"recipe {recipe.name}: expected no {option} for {recipe.family}s, got one; leave it out")
+            raise RecipeError(f"recipe {recipe.name}: expected no {option} for {kind}s, got one; leave it out")
 
 
 def _print_published(published: artifact.Artifact) -> None:

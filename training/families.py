@@ -90,6 +90,16 @@ class AutoencoderRecipe(_Recipe):
     density: DensityRecipe = DensityRecipe()
 
 
+class DensityOnlyRecipe(_Recipe):
+    """A detector that is a density alone: scores, p-values and heat maps, but no reconstruction, l_con or latent."""
+
+    family: Literal["density"] = "density"
+    density: DensityRecipe = DensityRecipe()
+
+
+DetectorRecipe = AutoencoderRecipe | DensityOnlyRecipe
+
+
 class GanRecipe(_Recipe):
     """A generative adversarial network for 32x32 colour images; every field is a switch of the same two networks.
 

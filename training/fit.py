@@ -19,7 +19,15 @@ from training.cifar_net import WHITENING_IMAGES, CifarNetLearner
 from training.density.fitting import fit_density
 from training.errors import RunError
 from training.gan.learner import GanLearner
-from training.recipes import AutoencoderRecipe, ClassifierRecipe, GanRecipe, Recipe, rebuild
+from training.recipes import (
+    AutoencoderRecipe,
+    ClassifierRecipe,
+    DensityRecipe,
+    DetectorRecipe,
+    GanRecipe,
+    Recipe,
+    rebuild,
+)
 from training.run import folder, provenance
 from training.run.folder import Request, Run
 from training.run.loop import Learner, fit
@@ -33,7 +41,7 @@ IDENTITY = ("recipe", "data_sha256", "groups_sha256", "normal_classes", "invert"
 class Job:
     """What to fit: a `recipe` on the data set `data`, found in or downloaded to `data_root`.
 
-    An autoencoder is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour. `groups` tells
+    A detector is fitted on the `normal_classes` in grey, a GAN or a classifier on all classes in colour. `groups` tells
     which images belong together, where `data` does not; see `data_sets.load`.
     """
 
@@ -58,7 +66,7 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
 
     Under torchrun all processes train together. They compute what one process would.
     """
-    in_colour = job.recipe.family != "autoencoder"
+    in_colour = not isinstance(job.recipe, DetectorRecipe)
     fabric = make_fabric(job.device, bf16_on_cpu=in_colour)
     with fabric.rank_zero_first():
         data_set = (
@@ -78,18 +86,21 @@ def train(job: Job, path: Path, *, resume: bool = False) -> Run:
         _train_classifier(job.recipe, data_set, job.seed, run, fabric)
     else:
         normal = data_set.normal(request.normal_classes, request.seed)
-        _train_autoencoder(job.recipe, normal, request.seed, run, fabric)
-        _fit_density(job.recipe, normal, request.seed, run, fabric)
+        if isinstance(job.recipe, AutoencoderRecipe):
+            train_autoencoder(job.recipe, normal, request.seed, fabric, run)
+        _fit_density(job.recipe.density, normal, request.seed, run, fabric)
     return run
 
 
-def _train_autoencoder(
-    recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric
-) -> None:
+def train_autoencoder(
+    recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, fabric: Fabric, run: Run | None = None
+) -> AutoencoderLearner:
+    """Return the learner of `recipe` after all its epochs on the images `normal`; `run` keeps checkpoints and figures."""
     small = max(MIN_BATCH, len(normal.fit) // recipe.min_steps_per_epoch)
     batch_size = _checked_batch_size(min(recipe.batch_size, len(normal.fit), small), fabric.world_size)
+    learner = AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), seed)
     fit(
-        AutoencoderLearner(recipe, fabric, recipe.epochs * (len(normal.fit) // batch_size), seed),
+        learner,
         data.unlabelled(normal.fit).examples(),
         data.unlabelled(normal.validation).examples(),
         epochs=recipe.epochs,
@@ -98,12 +109,13 @@ def _train_autoencoder(
         run=run,
         fabric=fabric,
     )
+    return learner
 
 
-def _fit_density(recipe: AutoencoderRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric) -> None:
+def _fit_density(recipe: DensityRecipe, normal: data.NormalSplit, seed: int, run: Run, fabric: Fabric) -> None:
     if run.fitted() is not None:
         return
-    fitted = fit_density(normal, recipe.density, seed, fabric, run.density)
+    fitted = fit_density(normal, recipe, seed, fabric, run.density)
     if fabric.is_global_zero:
         run.save_fitted(fitted.saved())
     fabric.barrier()
@@ -129,7 +141,7 @@ def _train_classifier(recipe: ClassifierRecipe, data_set: data.DataSet, seed: in
 
 def _fit_all(
     learner: Callable[[int], Learner],
-    recipe: Recipe,
+    recipe: GanRecipe | ClassifierRecipe,
     split: data.Split,
     watched: data.Split,
     seed: int,

@@ -9,12 +9,19 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import Field, TypeAdapter, ValidationError
 
 from training.errors import RecipeError
-from training.families import AutoencoderRecipe, ClassifierRecipe, DensityRecipe, GanRecipe
+from training.families import (
+    AutoencoderRecipe,
+    ClassifierRecipe,
+    DensityOnlyRecipe,
+    DensityRecipe,
+    DetectorRecipe,
+    GanRecipe,
+)
 
-__all__ = ["AutoencoderRecipe", "ClassifierRecipe", "DensityRecipe", "GanRecipe"]
+__all__ = ["AutoencoderRecipe", "ClassifierRecipe", "DensityOnlyRecipe", "DensityRecipe", "DetectorRecipe", "GanRecipe"]
 
-Recipe = AutoencoderRecipe | GanRecipe | ClassifierRecipe
-AnyRecipe = TypeVar("AnyRecipe", AutoencoderRecipe, GanRecipe, ClassifierRecipe)
+Recipe = DetectorRecipe | GanRecipe | ClassifierRecipe
+AnyRecipe = TypeVar("AnyRecipe", AutoencoderRecipe, DensityOnlyRecipe, GanRecipe, ClassifierRecipe)
 RETIRED = {"neighbours"}  # fields of runs from before version 0.2 that mean nothing any more
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="family")])
 
@@ -64,6 +71,11 @@ RESTORING_AAE = derive(
     "shared-aae that restores: it sees outliers made from half of the images, and learns to draw the images",
     paper="arXiv:1511.05644, arXiv:1805.06725, arXiv:2108.07610",
     outlier_share=0.5,
+)
+DENSITY = DensityOnlyRecipe(
+    name="density",
+    summary="no autoencoder: the density alone, for those who need no reconstruction",
+    paper="arXiv:2104.04015",
 )
 
 DCGAN = GanRecipe(
@@ -153,6 +165,7 @@ RECIPES: dict[str, Recipe] = {
         CONV_AE,
         SHARED_AAE,
         RESTORING_AAE,
+        DENSITY,
         DCGAN,
         derive(DCGAN, "dcgan-nz50", "latent size 50", latent_size=50),
         derive(DCGAN, "dcgan-nz200", "latent size 200", latent_size=200),

@@ -44,5 +44,6 @@ def _describe(published: Artifact) -> dict[str, Any]:
         "bytes": sum(published.file(name).stat().st_size for name in manifest.files),
         "calibration_size": guarantee and guarantee.images,
         "guarantee": guarantee and guarantee.model_dump(),
+        "reconstructs": manifest.reconstructs,
         "metrics": [metric.model_dump() for metric in published.metrics()],
     }

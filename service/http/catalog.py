@@ -29,7 +29,7 @@ class ServedDetector:
     detector: Detector | Group
     details: ModelDetails
     score: Batcher[Scores]
-    compare: Batcher[Pixels]  # image, reconstruction and heat map, [N, 3, H, W]
+    compare: Batcher[Pixels]  # image, heat map and, if there is one, reconstruction, [N, 2 or 3, H, W]
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ class Catalog:
             calibration_size=guarantee and guarantee.images,
             smallest_p_value=guarantee and guarantee.smallest_p_value,
             guarantee=guarantee,
+            reconstructs=manifest.reconstructs,
             metrics=published.metrics(),
             recipe=manifest.recipe,
             provenance=manifest.provenance,
@@ -154,6 +155,7 @@ def _group_details(group: Group) -> ModelDetails:
         calibration_size=group.calibration_size,
         smallest_p_value=1 / (group.calibration_size + 1),
         guarantee=None,
+        reconstructs=group.reconstructs,
         metrics=[],
         recipe=None,
         provenance=None,

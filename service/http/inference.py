@@ -26,7 +26,8 @@ from service.published.group import Group
 VERSION = "1"
 PREFIX = "/v2"
 HEADER_LENGTH = "inference-header-content-length"
-PICTURES = ("reconstruction", "heat")
+PICTURES = ("heat", "reconstruction")  # in the order of the planes of an Examination
+OF_AUTOENCODERS = ("l_con", "latent", "reconstruction")
 MAX_COUNTS = {**arrays.MAX_COUNTS, "{": 128, '"': 1024}  # larger, since each requested output has a few names
 
 
@@ -175,7 +176,8 @@ def _outputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
     specs = [metadata(name, "FP64" if name == "p_value" else "FP32") for name in FIGURES]
     if isinstance(served.detector, Group):
         specs += [metadata("closest", "INT64"), metadata("p_values", "FP64", len(served.detector.detectors))]
-    return specs + [metadata(name, "UINT8", size, size) for name in PICTURES]
+    specs += [metadata(name, "UINT8", size, size) for name in PICTURES]
+    return [spec for spec in specs if served.detector.reconstructs or spec.name not in OF_AUTOENCODERS]
 
 
 def _parse(body: bytes, header_length: str | None) -> tuple[InferenceRequest, bytes]:
@@ -227,7 +229,7 @@ async def _examine(served: ServedDetector, place: Place, pixels: Array, wanted: 
         prometheus.SCORED.labels(served.details.name).inc(len(pixels))
     if wanted & set(PICTURES):
         planes = await served.compare(pixels)
-        found |= {name: planes[:, 1 + index] for index, name in enumerate(PICTURES)}
+        found |= {name: planes[:, 1 + index] for index, name in enumerate(PICTURES[: planes.shape[1] - 1])}
     return found
 
 

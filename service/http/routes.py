@@ -33,7 +33,7 @@ from service.http.refusals import SHOWN_CHARACTERS, install_handlers
 from service.http.uploads import Upload
 from service.images import Pixels
 from service.published.conformal import Decision
-from service.published.detector import Row, Scores
+from service.published.detector import Row, Scores, require_reconstruction
 from service.published.generator import CHUNK
 
 WEB = Path(__file__).parents[1] / "web"
@@ -169,28 +169,30 @@ async def _read(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Uploaded images; of the M readable ones, reconstruction and heat map uint8 [M, size, size]."""
+    """Uploaded images, and the planes uint8 [M, 2 or 3, size, size] of the M readable ones; see Examination."""
 
     model: str
     upload: Upload
-    reconstruction: Pixels
-    heat: Pixels
+    planes: Pixels
+
+    @property
+    def heat(self) -> Pixels:
+        """The heat maps [M, H, W] of 255 values."""
+        return self.planes[:, 1]
+
+    @property
+    def reconstruction(self) -> Pixels:
+        """The reconstructions [M, H, W], of a detector that makes them."""
+        return self.planes[:, 2]
 
 
 async def _compare(
-    catalog: Models,
-    place: Admitted,
-    query: Annotated[schemas.ImageOptions, Query()],
-    form: Annotated[schemas.ImageForm, Form()],
+    place: Place, served: ServedDetector, files: list[UploadFile], *, invert: bool, needs_reconstruction: bool
 ) -> _Compared:
-    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
-    served = catalog.detector(options.model)
-    upload = await _read(place, served, served.compare, form.images, invert=options.invert)
-    planes = await served.compare(upload.pixels)
-    return _Compared(served.details.name, upload, planes[:, 1], planes[:, 2])
-
-
-Compared = Annotated[_Compared, Depends(_compare)]
+    if needs_reconstruction:
+        require_reconstruction(served.details.name, reconstructs=served.detector.reconstructs)
+    upload = await _read(place, served, served.compare, files, invert=invert)
+    return _Compared(served.details.name, upload, await served.compare(upload.pixels))
 
 
 @router.post(
@@ -200,8 +202,17 @@ Compared = Annotated[_Compared, Depends(_compare)]
     response_model_exclude_none=True,
     responses=PNG,
 )
-async def reconstruct(request: Request, compared: Compared) -> Response | schemas.PictureAnswer:
+async def reconstruct(
+    request: Request,
+    catalog: Models,
+    place: Admitted,
+    query: Annotated[schemas.ImageOptions, Query()],
+    form: Annotated[schemas.ImageForm, Form()],
+) -> Response | schemas.PictureAnswer:
     """Return reconstructions of uploaded images: a PNG for one image, JSON for many or if Accept asks for JSON."""
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served = catalog.detector(options.model)
+    compared = await _compare(place, served, form.images, invert=options.invert, needs_reconstruction=True)
     upload, pngs = compared.upload, await _pngs(compared.reconstruction)
     if _wants_png(request, len(upload.ids)):
         return _png(pngs[0])
@@ -218,16 +229,28 @@ async def reconstruct(request: Request, compared: Compared) -> Response | schema
     response_model_exclude_none=True,
     responses=PNG,
 )
-async def explain(request: Request, compared: Compared) -> Response | schemas.ExplainAnswer:
+async def explain(
+    request: Request,
+    catalog: Models,
+    place: Admitted,
+    query: Annotated[schemas.ImageOptions, Query()],
+    form: Annotated[schemas.ImageForm, Form()],
+) -> Response | schemas.ExplainAnswer:
     """Return heat maps that show where uploaded images are odd, as PNG or JSON like /reconstruct."""
+    options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
+    served = catalog.detector(options.model)
+    compared = await _compare(place, served, form.images, invert=options.invert, needs_reconstruction=False)
     upload, heat = compared.upload, await _pngs(images.colour_heat(compared.heat / 255))
     if _wants_png(request, len(upload.ids)):
         return _png(heat[0])
-    seen, made = await _pngs(upload.pixels), await _pngs(compared.reconstruction)
+    seen = await _pngs(upload.pixels)
     read = [
-        schemas.Explanation(id=name, png=_text(png), input=_text(pixels), reconstruction=_text(reconstruction))
-        for name, png, pixels, reconstruction in zip(upload.ids_read, heat, seen, made, strict=True)
+        schemas.Explanation(id=name, png=_text(png), input=_text(pixels))
+        for name, png, pixels in zip(upload.ids_read, heat, seen, strict=True)
     ]
+    if served.detector.reconstructs:
+        for one, png in zip(read, await _pngs(compared.reconstruction), strict=True):
+            one.reconstruction = _text(png)
     results = upload.in_order(read, lambda name, why: schemas.Explanation(id=name, error=why))
     return schemas.ExplainAnswer(model=compared.model, results=results)
 

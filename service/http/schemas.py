@@ -127,7 +127,7 @@ class Reconstruction(BaseModel):
 
 
 class Explanation(Reconstruction):
-    """The heat map as `png`, the image as the model sees it as `input`, and its reconstruction; or `error`."""
+    """The heat map as `png`, the image as the model sees it as `input`, its reconstruction if there is one; or `error`."""
 
     input: str | None = None
     reconstruction: str | None = None
@@ -205,6 +205,9 @@ class ModelSummary(BaseModel):
     calibration_size: int | None = Field(description="Detectors: the number of normal images behind p_value.")
     smallest_p_value: float | None = Field(
         description="Detectors: the smallest p_value that an image can have. No smaller alpha raises an alarm."
+    )
+    reconstructs: bool = Field(
+        description="Detectors: whether the model has reconstructions, l_con and latent. Without them /reconstruct is refused."
     )
 
 

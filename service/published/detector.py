@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service import images
-from service.errors import ArtifactError
+from service.errors import ArtifactError, NoReconstructionError
 from service.published.artifact import Artifact, Floats
 from service.published.conformal import CalibrationSet, Decision, Probabilities, Rule, conformal_p_values, decide
 from service.published.onnx_model import Device, OnnxModel, UsedDevice, verify_golden
@@ -25,11 +25,15 @@ class Row:
     id: Annotated[str, Field(description="Name of the file, or position of the array.")]
     l_con: Annotated[
         float | None,
-        Field(description="Mean absolute error of the reconstruction, as a fraction of the pixel range, in [0, 1]."),
+        Field(
+            description="Mean absolute error of the reconstruction, as a fraction of the pixel range, in [0, 1]; none without an autoencoder."
+        ),
     ] = None
     latent: Annotated[
         float | None,
-        Field(description="Distance between the latent codes of image and reconstruction, in standard deviations."),
+        Field(
+            description="Distance between the latent codes of image and reconstruction, in standard deviations; none without an autoencoder."
+        ),
     ] = None
     density: Annotated[
         float | None, Field(description="How unlikely the image is among normal images, in standard deviations.")
@@ -59,6 +63,7 @@ class Scores:
     The names are those of Row. `p_value` in (0, 1] is the conformal p-value of `score`. In a group, `closest` is the
     index of the detector with the highest p-value, and the figures are by this detector. `p_values` [N, detectors] are
     by all detectors, and `classes` names the normal class of each. A single detector has index 0 and no `classes`.
+    `l_con` and `latent` are NaN if the detector has no autoencoder.
 
         scores = detector.score(pixels)
         scores[:10].p_value, scores.is_anomaly(alpha=0.05), scores.rows(ids, alpha=0.05)
@@ -119,14 +124,14 @@ FIGURES = ("l_con", "latent", "density", "score", "p_value")
 ARRAYS = tuple(field.name for field in fields(Scores) if field.name != "classes")
 
 
-def _shortest(value: np.floating) -> float:
-    """Return the float with the fewest digits among those that round to `value`."""
-    return float(str(value))
+def _shortest(value: np.floating) -> float | None:
+    """Return the float with the fewest digits among those that round to `value`; None for NaN."""
+    return None if np.isnan(value) else float(str(value))
 
 
 @dataclass(frozen=True)
 class Examination:
-    """Scores of N images, and `planes` uint8 [N, 3, H, W]: image, reconstruction and heat map, each 0 to 255."""
+    """Scores of N images, and `planes` uint8 [N, 2 or 3, H, W]: image, heat map and, if there is one, reconstruction."""
 
     scores: Scores
     planes: images.Pixels
@@ -165,6 +170,11 @@ class Detector:
         return self._model.device
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether there is an autoencoder, so that `reconstruct` returns something, and l_con and latent are known."""
+        return self.manifest.reconstructs
+
+    @property
     def name(self) -> str:
         """The name of the published model."""
         return self.manifest.name
@@ -193,7 +203,8 @@ class Detector:
         return self.examine(pixels).scores
 
     def reconstruct(self, pixels: images.Pixels) -> images.Pixels:
-        """Return the reconstruction of `pixels`, uint8 of the same shape."""
+        """Return the reconstruction of `pixels`, uint8 of the same shape; NoReconstructionError if there is no autoencoder."""
+        require_reconstruction(self.name, reconstructs=self.reconstructs)
         reconstruction: images.Pixels = self._model(pixels=pixels)["reconstruction"]
         return reconstruction
 
@@ -202,13 +213,23 @@ class Detector:
         return np.asarray(self._model(pixels=pixels)["heat"] / np.float32(255), np.float32)
 
     def compare(self, pixels: images.Pixels) -> images.Pixels:
-        """Return `pixels`, their reconstruction and their heat map as planes, uint8 [N, 3, H, W]."""
+        """Return the planes of `examine`, uint8 [N, 2 or 3, H, W]."""
         return self.examine(pixels).planes
 
     def examine(self, pixels: images.Pixels) -> Examination:
         """Return the results of `score` and `compare` from one run of the graph."""
         out = self._model(pixels=pixels)
         p_values = conformal_p_values(out["score"], self.calibration)
-        parts = out["l_con"], out["latent"], out["density"], out["score"]
+        unknown = np.full(len(pixels), np.nan, np.float32)
+        parts = out.get("l_con", unknown), out.get("latent", unknown), out["density"], out["score"]
         scores = Scores(*parts, p_values, np.zeros(len(pixels), np.intp), p_values[:, None])
-        return Examination(scores, np.stack([pixels, out["reconstruction"], out["heat"]], axis=1))
+        made = [out["reconstruction"]] if self.reconstructs else []
+        return Examination(scores, np.stack([pixels, out["heat"], *made], axis=1))
+
+
+def require_reconstruction(name: str, *, reconstructs: bool) -> None:
+    """Raise NoReconstructionError if the detector called `name` has no autoencoder."""
+    if not reconstructs:
+        raise NoReconstructionError(
+            f"model {name}: expected a detector with an autoencoder, got one without; ask for the heat map, or name another model"
+        )

@@ -65,12 +65,17 @@ class Group:
         """
         return decide({detector.name: detector.calibration_set for detector in self.detectors}, rule)
 
+    @property
+    def reconstructs(self) -> bool:
+        """Whether every detector has an autoencoder."""
+        return all(detector.reconstructs for detector in self.detectors)
+
     def score(self, pixels: Pixels) -> Scores:
         """Return the scores of grey uint8 `pixels` [N, image_size, image_size] by the closest class."""
         return self.examine(pixels).scores
 
     def compare(self, pixels: Pixels) -> Pixels:
-        """Return `pixels`, reconstruction and heat map as planes, uint8 [N, 3, H, W], by the closest class."""
+        """Return the planes of `examine`, uint8 [N, 2 or 3, H, W]; no reconstruction unless all detectors have one."""
         return self.examine(pixels).planes
 
     def examine(self, pixels: Pixels) -> Examination:
@@ -85,7 +90,8 @@ class Group:
             for name in ARRAYS
             if name not in ("closest", "p_values")
         }
-        planes = np.stack([one.planes for one in each], axis=1)[rows, closest]
+        common = min(one.planes.shape[1] for one in each)
+        planes = np.stack([one.planes[:, :common] for one in each], axis=1)[rows, closest]
         return Examination(Scores(**columns, closest=closest, p_values=p_values, classes=self.class_names), planes)
 
 

@@ -136,6 +136,12 @@ class Manifest(_Frozen):
     files: dict[FileName, Sha256]
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether the model is a detector with an autoencoder, so that it gives a reconstruction, l_con and latent."""
+        graph = self.graphs.get("detector")
+        return graph is not None and "reconstruction" in {output.name for output in graph.outputs}
+
+    @property
     def takes_labels(self) -> bool:
         """Whether a graph takes labels, so that a user can choose a class."""
         return any(tensor.name == "labels" for graph in self.graphs.values() for tensor in graph.inputs)

@@ -79,7 +79,11 @@ function judge({ result, item }) {
 
 function show(result) {
   const item = $("result").content.cloneNode(true).firstElementChild;
-  for (const image of item.querySelectorAll("img")) image.src = `data:image/png;base64,${result[image.dataset.show]}`;
+  for (const image of item.querySelectorAll("img")) {
+    const png = result[image.dataset.show];
+    if (png === undefined) image.closest("figure").remove(); // a detector without an autoencoder makes no reconstruction
+    else image.src = `data:image/png;base64,${png}`;
+  }
   item.querySelector(".name").textContent = `${result.id} · ${result.model}`;
   item.querySelector(".sentence").textContent = sentence(result);
   for (const [name, value] of Object.entries(result).filter(([, value]) => typeof value === "number")) {

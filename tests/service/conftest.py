@@ -17,13 +17,14 @@ def zeros(digits):
 
 @pytest.fixture(scope="session")
 def linear_models(tmp_path_factory, zeros, digits):
-    """A folder of small models: two detectors (default: mnist-0) and two generators (default: colours).
+    """A folder of small models: three detectors (default: mnist-0) and two generators (default: colours).
 
-    mnist-0 is calibrated on 20 images, mnist-1 on 20 images in 10 groups.
+    mnist-0 is calibrated on 20 images, mnist-1 on 20 images in 10 groups. verdict-0 has no autoencoder.
     """
     folder = tmp_path_factory.mktemp("models")
     write_detector(folder / "mnist-0", zeros)
     write_detector(folder / "mnist-1", digits["x_train"][digits["y_train"] == 1], normal_class="1", a_group=2)
+    write_detector(folder / "verdict-0", zeros, reconstructs=False)
     write_generator(folder / "colours")
     write_generator(folder / "black-and-white", conditional=False)
     return folder

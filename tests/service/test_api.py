@@ -65,7 +65,7 @@ def test_a_bento_serves_from_an_empty_folder(tmp_path, linear_models):
     shutil.rmtree(project)
     with serving(home, built.stdout.strip().removeprefix("__tag__:"), folder=empty) as client:
         names = [model["name"] for model in client.get("/models").json()["models"]]
-        assert names == ["mnist-0", "mnist-1", "all-mnist", "black-and-white", "colours"]
+        assert names == ["mnist-0", "mnist-1", "verdict-0", "all-mnist", "black-and-white", "colours"]
         assert client.post("/score/array", json={"images": [[[0] * 28] * 28]}).status_code == 200
         assert "oddglyph" in client.get("/").text
     assert not list(empty.iterdir())

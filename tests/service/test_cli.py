@@ -51,6 +51,20 @@ def test_file_holds_what_standard_output_would(suffix, oddglyph, png_folder, tmp
         assert [np.float32(line["score"]) for line in lines[:20]] == [np.float32(row["score"]) for row in rows[:20]]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_what_a_detector_without_an_autoencoder_does_not_know_is_left_empty(suffix, oddglyph, png_folder):
+    status, _, err = oddglyph("score", str(png_folder), "--model", "verdict-0", "--fdr", "--out", f"scores.{suffix}")
+    assert status == 0, err
+    if suffix == "csv":
+        rows, empty = in_csv(Path("scores.csv").read_text()), ""
+    elif suffix == "jsonl":
+        rows, empty = [json.loads(line) for line in Path("scores.jsonl").read_text().splitlines()], None
+    else:
+        rows, empty = parquet.read_table("scores.parquet").to_pylist(), None
+    assert {(row["l_con"], row["latent"]) for row in rows} == {(empty, empty)}
+    assert all(row["score"] not in ("", None) for row in rows[:20])
+
+
 def test_format_of_standard_output_can_be_chosen(oddglyph, png_folder):
     _, out, _ = oddglyph("score", str(png_folder / "00.png"), "--format", "jsonl")
     assert json.loads(out)["id"] == f"{png_folder}/00.png"
@@ -104,7 +118,7 @@ BAD = {
     "unknown model": (
         ["a.npy", "--model", "mnist-7"],
         1,
-        "model 'mnist-7': expected one of: black-and-white, colours, mnist-0, mnist-1;",
+        "model 'mnist-7': expected one of: black-and-white, colours, mnist-0, mnist-1, verdict-0;",
     ),
     "no models": (["a.npy", "--models-dir", "absent"], 1, "absent: expected a folder of published models"),
     "empty models": (["a.npy", "--models-dir", "."], 1, "none"),

@@ -20,9 +20,11 @@ def test_models_are_listed_for_people_and_programs(oddglyph, linear_models, monk
         ["colours", "generator"],
         ["mnist-0", "detector"],
         ["mnist-1", "detector"],
+        ["verdict-0", "detector"],
     ]
     status, out, _ = oddglyph("models", "--json")
-    _, colours, zeros, _ = json.loads(out)
+    _, colours, zeros, _, verdict = json.loads(out)
+    assert (colours["reconstructs"], zeros["reconstructs"], verdict["reconstructs"]) == (False, True, False)
     assert (colours["calibration_size"], zeros["name"]) == (None, "mnist-0")
     with np.load(linear_models / "mnist-0" / "calibration.npz") as calibration:
         assert zeros["calibration_size"] == len(calibration["score"])

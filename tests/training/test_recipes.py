@@ -14,9 +14,9 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_a_derived_recipe_differs_in_what_was_changed_only(name: str):
     base = recipes.RECIPES[name]
-    derived = recipes.derive(base, "other", "the same for one epoch", epochs=1)
+    derived = recipes.derive(base, "other", "the same of another paper", paper="none")
     assert type(derived) is type(base)
-    changed = {"name": "other", "summary": "the same for one epoch", "epochs": 1}
+    changed = {"name": "other", "summary": "the same of another paper", "paper": "none"}
     assert derived.model_dump() == base.model_dump() | changed
 
 

@@ -1,6 +1,6 @@
 """Detection quality of a published detector, measured by running its ONNX files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ RESAMPLES = 100
 
 @dataclass(frozen=True)
 class Judged:
-    """Scores of a detector: `held_out` on normal images that its autoencoder was not fitted on, `test` on the test split.
+    """Scores of a detector: `held_out` on normal images that no autoencoder was fitted on, `test` on the test split.
 
     `test` is None if the test split does not hold both normal and anomalous images. `anomalous` [N] says which test images
     are of other classes. Protocol A: train on the normal classes, test normal against all other classes.
@@ -33,13 +33,17 @@ class Judged:
     anomalous: NDArray[np.bool_]
 
     def metrics(self) -> list[Metric]:
-        """Return held-out L_con and, if there is a test split, how well the scores separate normal and other images there."""
-        held_out = [_mean_metric("l_con", self.held_out.l_con, self.data, "held-out training images, normal")]
+        """Return the errors of an autoencoder and, if there is a test split, how well the scores separate other images there."""
+        errors = list(self._errors()) if self.detector.reconstructs else []
         if self.test is None:
-            return held_out
-        held_out.append(_mean_metric("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal"))
+            return errors
         ranking = _ranking(self.test, self.anomalous, self.data)
-        return held_out + ranking + _decisions(self.detector, self.test, self.anomalous, self.data)
+        return errors + ranking + _decisions(self.detector, self.test, self.anomalous, self.data)
+
+    def _errors(self) -> Iterator[Metric]:
+        yield _mean_metric("l_con", self.held_out.l_con, self.data, "held-out training images, normal")
+        if self.test is not None:
+            yield _mean_metric("l_con", self.test.l_con[~self.anomalous], self.data, "test, normal")
 
 
 def judge(detector: Detector, data_set: DataSet, normal: NormalSplit) -> Judged:
@@ -71,6 +75,7 @@ def _ranking(scores: Scores, anomalous: NDArray[np.bool_], data: str) -> list[Me
         _bootstrap_metric(f"{measure}.{part}", function, anomalous, values, data)
         for measure, function in measures.items()
         for part, values in parts.items()
+        if not np.isnan(values).any()
     ]
 
 

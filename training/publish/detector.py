@@ -1,4 +1,4 @@
-"""From a finished autoencoder run to a published detector: ONNX, parity, calibration, golden outputs, metrics, pictures."""
+"""From a finished run to a published detector: ONNX, parity, calibration, golden outputs, metrics, pictures."""
 
 from functools import partial
 from pathlib import Path
@@ -14,31 +14,29 @@ from service.published.detector import Detector
 from service.published.guarantee import guarantee
 from service.published.manifest import Manifest, Metric
 from training import plots
-from training.autoencoder.learner import Autoencoder
 from training.data import DataSet, NormalSplit
 from training.density.fitting import Fitted
 from training.density.model import to_light
 from training.density.outliers import outliers
 from training.errors import PublishError
-from training.export import PARITY_EXAMPLES, export, round_to_half
+from training.export import PARITY_EXAMPLES, export
 from training.measure import detection
-from training.publish.detector_graph import DetectorGraph, EncoderGraph, calibration_scores, fit_statistics
+from training.publish.detector_graph import DetectorGraph, EncoderGraph, calibration_scores, graph_of
 from training.publish.finished import Finished, Target, data_of, published, write_golden
-from training.recipes import AutoencoderRecipe
+from training.recipes import DetectorRecipe
 
-DETECTOR_OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 PICTURED = 16
 
 
 def publish_detector(done: Finished, target: Target, data_root: Path) -> Artifact:
     """Return the artifact at `target`, made from a finished run and proven to load and to score.
 
-    `data_root` holds the data that the run was fitted on. PublishError if the run is no autoencoder's, the data differ, or
+    `data_root` holds the data that the run was fitted on. PublishError if the run is no detector's, the data differ, or
     ONNX Runtime differs from torch; ArtifactError if the name is taken.
     """
     recipe, request = done.recipe, done.request
-    if not isinstance(recipe, AutoencoderRecipe):
-        raise PublishError(f"{done.run.path}: expected an autoencoder, got the recipe {recipe.name}")
+    if not isinstance(recipe, DetectorRecipe):
+        raise PublishError(f"{done.run.path}: expected a detector, got the recipe {recipe.name}")
     target.require_free()
     data_set, normal = data_of(done.provenance(), request.normal_classes, recipe.image_size, data_root)
     write = partial(_write, done=done, recipe=recipe, normal=normal)
@@ -60,19 +58,14 @@ def proof_images(normal: images.Pixels) -> images.Pixels:
     return np.ascontiguousarray(mixed)
 
 
-def _write(path: Path, done: Finished, recipe: AutoencoderRecipe, normal: NormalSplit) -> Manifest:
-    autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
-    autoencoder.load_state_dict(done.learner["autoencoder"])
-    round_to_half(autoencoder)
+def _write(path: Path, done: Finished, recipe: DetectorRecipe, normal: NormalSplit) -> Manifest:
     fitted = Fitted.restored(done.fitted, recipe.density)
-    detector = DetectorGraph(autoencoder.eval(), recipe.latent_size, fitted.density)
-    fit_statistics(detector, normal.validation)
+    detector = graph_of(recipe, done.learner.get("autoencoder", {}), fitted, normal.validation)
     inputs = {"pixels": proof_images(normal.pixels)}
-    exported = {
-        "detector": export(detector, inputs, DETECTOR_OUTPUTS, path / "detector.onnx"),
-        "encoder": export(EncoderGraph(autoencoder), inputs, ("z",), path / "encoder.onnx"),
-    }
-    write_golden(path, detector, inputs, DETECTOR_OUTPUTS)
+    exported = {"detector": export(detector, inputs, detector.OUTPUTS, path / "detector.onnx")}
+    if isinstance(detector, DetectorGraph):
+        exported["encoder"] = export(EncoderGraph(detector.autoencoder), inputs, ("z",), path / "encoder.onnx")
+    write_golden(path, detector, inputs, detector.OUTPUTS)
     chosen = fitted.indices.numpy()
     scores = calibration_scores(detector, normal.pixels[chosen], fitted.scores).numpy()
     groups = normal.groups[chosen] if normal.is_grouped else None
@@ -86,8 +79,8 @@ def _write(path: Path, done: Finished, recipe: AutoencoderRecipe, normal: Normal
 
 def _measure(made: Artifact, data_set: DataSet, normal: NormalSplit) -> list[Metric]:
     detector = Detector(made, "cpu")
-    shown = normal.validation[:PICTURED]
-    rows = np.concatenate([shown, detector.reconstruct(shown)])
+    planes = detector.compare(normal.validation[:PICTURED])
+    rows = np.concatenate([planes[:, 0], planes[:, -1]])  # below each image its reconstruction, or else its heat map
     picture = images.grid(rows, PICTURED).repeat(2, 0).repeat(2, 1)
     (made.path / artifact.SAMPLES).write_bytes(images.encode_png(picture))
     judged = detection.judge(detector, data_set, normal)

@@ -1,5 +1,7 @@
 """The graph that is served: pixels in, reconstruction and anomaly scores out, standardised on normal images."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -8,8 +10,11 @@ from training.autoencoder import objectives
 from training.autoencoder.learner import Autoencoder
 from training.data import to_images
 from training.density.features import DIM
+from training.density.fitting import Fitted
 from training.density.model import Density
 from training.density.neighbours import BATCH
+from training.export import round_to_half
+from training.recipes import AutoencoderRecipe, DetectorRecipe
 
 EMPTY = 100  # standard deviations, more than any normal image is odd by
 MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
@@ -28,22 +33,49 @@ class EncoderGraph(nn.Module):
         return z
 
 
-class DetectorGraph(nn.Module):
+class VerdictGraph(nn.Module):
+    """Pixels uint8 [N, 32, 32] to what a density alone says of each image on its own.
+
+    - `heat` uint8 [N, 32, 32], where the image is unlikely.
+    - `density` [N], how unlikely the image is among normal ones; see Density.
+    - `score` [N], the density. An image of one brightness all over, which shows nothing, gets EMPTY on top, and an image
+      with a contrast below DIM a part of it.
+    """
+
+    OUTPUTS: tuple[str, ...] = ("heat", "density", "score")
+
+    def __init__(self, density: Density) -> None:
+        super().__init__()
+        self.density = density
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return the OUTPUTS for `pixels`; see the class for their meaning."""
+        x = to_images(pixels)
+        density, heat = self.density((x + 1) / 2)
+        return to_bytes(heat), density, density + emptiness(x)
+
+    def scored(self, x: Tensor, density: Tensor) -> Tensor:
+        """Return the score [N] of images `x` [N, 1, 32, 32] in [-1, 1], given their `density` [N]."""
+        return density + emptiness(x)
+
+
+class DetectorGraph(VerdictGraph):
     """Pixels uint8 [N, 32, 32] to the reconstruction and the scores of each image on its own.
 
     - `reconstruction` uint8 [N, 32, 32].
     - `l_con` [N], mean |x - x_hat| in [0, 1] of the pixel range.
     - `latent` [N], root mean square over the code's dimensions of z - z_hat, each in standard deviations of held-out
       normal images: unscaled, the distance would shrink with the codes, which a shared encoder is free to do.
-    - `density` [N], how unlikely the image's oriented gradients are among normal ones; see Density. It sees what
-      reconstruction overlooks: a model that draws well draws other glyphs well, too.
-    - `heat` uint8 [N, 32, 32], where it is unlikely.
-    - `score` [N], density, plus by how many standard deviations l_con and latent exceed what is MARGIN of them above the most
-      that any held-out normal image reaches: below that they say little, but none that cannot be reconstructed may pass.
-      An image of one brightness all over, which shows nothing, is EMPTY odder, and less so one with a contrast below DIM.
+    - `density` [N], as in VerdictGraph. It sees what reconstruction overlooks: an autoencoder that draws well also draws
+      other glyphs well.
+    - `heat` uint8 [N, 32, 32], as in VerdictGraph.
+    - `score` [N], as in VerdictGraph, plus the number of standard deviations by which l_con and latent exceed a limit:
+      MARGIN standard deviations above the largest value of held-out normal images. Below the limit they say little.
 
     The statistics come from `fit_statistics`; until then l_con and latent are not standardised.
     """
+
+    OUTPUTS = ("reconstruction", "heat", "l_con", "latent", "density", "score")
 
     gap_mean: Tensor
     gap_deviation: Tensor
@@ -51,35 +83,62 @@ class DetectorGraph(nn.Module):
     part_deviation: Tensor
 
     def __init__(self, autoencoder: Autoencoder, latent_size: int, density: Density) -> None:
-        super().__init__()
+        super().__init__(density)
         self.autoencoder = autoencoder
-        self.density = density
         self.register_buffer("gap_mean", torch.zeros(latent_size))
         self.register_buffer("gap_deviation", torch.ones(latent_size))
         self.register_buffer("part_limit", torch.zeros(2))
         self.register_buffer("part_deviation", torch.ones(2))
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return reconstruction, heat, l_con, latent, density and score of `pixels`; see the class for their meaning."""
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return the OUTPUTS for `pixels`; see the class for their meaning."""
         x = to_images(pixels)
         x_hat, parts = self.reconstruct(x)
         density, heat = self.density((x + 1) / 2)
-        score = self.combined(density, parts, x)
-        reconstruction = ((x_hat.squeeze(1) + 1) * 127.5).round().to(torch.uint8)
-        heat = (heat * 255).round().to(torch.uint8)
-        return reconstruction, heat, parts[:, 0], parts[:, 1], density, score
+        score = density + emptiness(x) + self.excess(parts)
+        return to_bytes((x_hat.squeeze(1) + 1) / 2), to_bytes(heat), parts[:, 0], parts[:, 1], density, score
 
-    def combined(self, density: Tensor, parts: Tensor, x: Tensor) -> Tensor:
-        """Return the score [N] of images `x`, given their `density` [N] and l_con and latent, `parts` [N, 2]."""
-        excess = ((parts - self.part_limit) / self.part_deviation).clamp_min(0).sum(dim=1)
-        contrast = (x.amax(dim=(1, 2, 3)) - x.amin(dim=(1, 2, 3))) / 2
-        return density + excess + EMPTY * (1 - contrast / DIM).clamp_min(0)
+    def scored(self, x: Tensor, density: Tensor) -> Tensor:
+        """Return the score [N] of images `x` [N, 1, 32, 32] in [-1, 1], given their `density` [N]."""
+        return super().scored(x, density) + self.excess(self.reconstruct(x)[1])
+
+    def excess(self, parts: Tensor) -> Tensor:
+        """Return the standard deviations [N] by which l_con and latent, `parts` [N, 2], exceed their limits, summed."""
+        return ((parts - self.part_limit) / self.part_deviation).clamp_min(0).sum(dim=1)
 
     def reconstruct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x_hat [N, 1, 32, 32], and l_con and latent [N, 2], of images `x` [N, 1, 32, 32] in [-1, 1]."""
         x_hat, z, z_hat = self.autoencoder(x)
         gap = ((z - z_hat).flatten(1) - self.gap_mean) / self.gap_deviation
         return x_hat, torch.stack([objectives.l_con(x, x_hat), gap.square().mean(dim=1).sqrt()], dim=1)
+
+
+def to_bytes(values: Tensor) -> Tensor:
+    """Return `values` in [0, 1] as uint8 of the same shape."""
+    return (values * 255).round().to(torch.uint8)
+
+
+def emptiness(x: Tensor) -> Tensor:
+    """Return what is added to the scores [N] of images `x` [N, 1, S, S] that show next to nothing, at most EMPTY."""
+    contrast = (x.amax(dim=(1, 2, 3)) - x.amin(dim=(1, 2, 3))) / 2
+    return EMPTY * (1 - contrast / DIM).clamp_min(0)
+
+
+def graph_of(
+    recipe: DetectorRecipe, weights: dict[str, Any], fitted: Fitted, held_out: images.Pixels
+) -> VerdictGraph | DetectorGraph:
+    """Return the graph of a detector, in evaluation mode, of what `fit` left.
+
+    `weights` are the autoencoder's, none if the recipe has no autoencoder. `held_out` are normal images that it has not seen.
+    """
+    if not isinstance(recipe, AutoencoderRecipe):
+        return VerdictGraph(fitted.density).eval()
+    autoencoder = Autoencoder(recipe.latent_size, recipe.widths)
+    autoencoder.load_state_dict(weights)
+    round_to_half(autoencoder)
+    graph = DetectorGraph(autoencoder, recipe.latent_size, fitted.density).eval()
+    fit_statistics(graph, held_out)
+    return graph
 
 
 @torch.no_grad()
@@ -96,11 +155,11 @@ def fit_statistics(graph: DetectorGraph, held_out: images.Pixels) -> None:
 
 
 @torch.no_grad()
-def calibration_scores(graph: DetectorGraph, pixels: images.Pixels, density: Tensor) -> Tensor:
+def calibration_scores(graph: VerdictGraph, pixels: images.Pixels, density: Tensor) -> Tensor:
     """Return the score [N] of normal images whose `density` [N] is by models that have not seen them.
 
-    The autoencoder has seen nine in ten of them. Its parts count only beyond what held-out images reach, so this is a matter
+    An autoencoder has seen nine in ten of them. Its parts count only beyond what held-out images reach, so this is a matter
     of a few images in a thousand.
     """
     batches = zip(torch.from_numpy(pixels).split(BATCH), density.split(BATCH), strict=True)
-    return torch.cat([graph.combined(part, graph.reconstruct(x)[1], x) for p, part in batches for x in [to_images(p)]])
+    return torch.cat([graph.scored(to_images(batch), part) for batch, part in batches])

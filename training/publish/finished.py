@@ -15,7 +15,7 @@ from training import data_sets, recipes
 from training.data import DataSet, NormalSplit
 from training.errors import PublishError
 from training.export import Exported, joint_parity, run_torch
-from training.recipes import AutoencoderRecipe, Recipe
+from training.recipes import DensityOnlyRecipe, DetectorRecipe, Recipe
 from training.run import provenance
 from training.run.folder import Request, Run
 
@@ -37,7 +37,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its request, its recipe, its learner's state and its training time in seconds.
+    """A finished run: its request, its recipe, its learner's state if it has one, and its training time in seconds.
 
     `fitted` is what was fitted after the epochs, the density of a detector.
     """
@@ -48,6 +48,11 @@ class Finished:
     learner: dict[str, Any]
     seconds: float
     fitted: dict[str, Any]
+
+    @property
+    def curves(self) -> Path:
+        """Where the figures of the training are drawn; a density has a training of its own."""
+        return (self.run if self.learner else self.run.density).curves
 
     def provenance(self) -> Provenance:
         """Return where the weights come from."""
@@ -76,19 +81,28 @@ class Finished:
 def finished(run: Run) -> Finished:
     """Return `run` as a finished run; PublishError if epochs or the density are missing."""
     request = run.request()
-    recipe, checkpoint = recipes.rebuild(request.recipe), run.checkpoint()
-    epochs = len(checkpoint["history"]) if checkpoint else 0
-    if checkpoint is None or epochs < recipe.epochs:
-        raise PublishError(
-            f"{run.path}: expected {recipe.epochs} finished epochs, got {epochs}; continue it with fit --resume"
-        )
-    seconds, fitted = checkpoint["seconds"], {}
-    if isinstance(recipe, AutoencoderRecipe):
+    recipe = recipes.rebuild(request.recipe)
+    learner: dict[str, Any] = {}
+    seconds, fitted = 0.0, {}
+    if not isinstance(recipe, DensityOnlyRecipe):
+        learner, seconds = _trained(run, recipe.epochs)
+    if isinstance(recipe, DetectorRecipe):
         fitted, density = run.fitted() or {}, run.density.checkpoint()
         if not fitted or density is None:
             raise PublishError(f"{run.path}: expected a density, found none; fit it with fit --resume")
         seconds += density["seconds"]
-    return Finished(run, request, recipe, checkpoint["learner"], seconds, fitted)
+    return Finished(run, request, recipe, learner, seconds, fitted)
+
+
+def _trained(run: Run, wanted: int) -> tuple[dict[str, Any], float]:
+    """Return the state of the learner after the `wanted` epochs, and the seconds that they took."""
+    checkpoint = run.checkpoint()
+    epochs = len(checkpoint["history"]) if checkpoint else 0
+    if checkpoint is None or epochs < wanted:
+        raise PublishError(
+            f"{run.path}: expected {wanted} finished epochs, got {epochs}; continue it with fit --resume"
+        )
+    return checkpoint["learner"], checkpoint["seconds"]
 
 
 def published(
@@ -105,7 +119,7 @@ def published(
     with artifact.staging(target.models_dir, target.name, replace=target.replace) as path:
         manifest = write(path)
         artifact.write_metrics(path, measure(Artifact(path, manifest)))
-        shutil.copy(done.run.path / artifact.CURVES, path / artifact.CURVES)
+        shutil.copy(done.curves, path / artifact.CURVES)
         artifact.seal(path, manifest)
     return artifact.load(target.models_dir / target.name)
 

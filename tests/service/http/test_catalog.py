@@ -8,7 +8,7 @@ from service.http.catalog import Catalog
 
 def test_all_models_of_the_folder_are_served_with_their_groups(linear_models):
     catalog = Catalog(linear_models, "cpu", 1)
-    assert list(catalog.models) == ["mnist-0", "mnist-1", "all-mnist", "black-and-white", "colours"]
+    assert list(catalog.models) == ["mnist-0", "mnist-1", "verdict-0", "all-mnist", "black-and-white", "colours"]
     assert catalog.model("all-mnist").details.members == ["mnist-0", "mnist-1"]
     assert catalog.detector(None).details.name == "mnist-0"
     assert catalog.generator(None).details.name == "colours"
@@ -24,7 +24,9 @@ def test_chosen_models_alone_are_served_and_the_first_is_the_default(linear_mode
 
 def test_a_name_of_the_other_kind_is_refused_by_naming_the_known_ones(linear_models):
     catalog = Catalog(linear_models, "cpu", 1)
-    with pytest.raises(UnknownModelError, match="detector 'colours': expected one of: mnist-0, mnist-1, all-mnist;"):
+    with pytest.raises(
+        UnknownModelError, match="detector 'colours': expected one of: mnist-0, mnist-1, verdict-0, all-mnist;"
+    ):
         catalog.detector("colours")
     with pytest.raises(UnknownModelError, match="generator 'mnist-0': expected one of: black-and-white, colours;"):
         catalog.generator("mnist-0")

@@ -71,8 +71,8 @@ def test_triton_gets_the_scores_and_pictures_of_the_detector(tritons, detector, 
     assert answer.get_response()["id"] == "42"
     for name in names[1:4]:
         np.testing.assert_allclose(answer.as_numpy(name), getattr(scores, name), rtol=1e-5)
-    np.testing.assert_array_equal(answer.as_numpy("reconstruction"), planes[:, 1])
-    np.testing.assert_array_equal(answer.as_numpy("heat"), planes[:, 2])
+    np.testing.assert_array_equal(answer.as_numpy("reconstruction"), planes[:, 2])
+    np.testing.assert_array_equal(answer.as_numpy("heat"), planes[:, 1])
 
 
 @pytest.mark.parametrize("binary", [False, True])

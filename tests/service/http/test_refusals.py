@@ -226,7 +226,7 @@ def test_an_unknown_path_is_refused(client, path):
 
 
 def test_an_unknown_model_is_not_described(client):
-    refused(client.get("/models/nope"), 404, "one of: mnist-0, mnist-1, all-mnist, black-and-white, colours")
+    refused(client.get("/models/nope"), 404, "one of: mnist-0, mnist-1, verdict-0, all-mnist, black-and-white, colours")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,25 @@ def test_many_images_are_explained_as_json(client, detector, pngs, accept):
         np.testing.assert_array_equal(pixels_of(result["png"]), images.colour_heat(detector.explain(seen[None])[0]))
 
 
+def test_a_detector_without_an_autoencoder_scores_and_explains(client, detector, pngs):
+    results, others = (score(client, pngs, model=model)["results"] for model in ("verdict-0", "mnist-0"))
+    known = {"l_con", "latent"}
+    assert results == [{name: other[name] for name in other if name not in known} for other in others]
+    heat, expected = (
+        client.post("/explain", files=files(pngs), data={"model": model}).json()["results"]
+        for model in ("verdict-0", "mnist-0")
+    )
+    assert heat == [{name: other[name] for name in other if name != "reconstruction"} for other in expected]
+
+
+def test_what_needs_an_autoencoder_is_refused_in_a_sentence_where_there_is_none(client, pngs):
+    answer = client.post("/reconstruct", files=files(pngs[:1]), data={"model": "verdict-0"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(
+        "model verdict-0: expected a detector with an autoencoder, got one without"
+    )
+
+
 def with_bad_ones(pngs):
     """Return files of which the first and the third cannot be read."""
     bad = [("images", ("text.png", b"no image")), ("images", ("cut.png", pngs[1][:50]))]
@@ -168,10 +187,11 @@ def test_a_walk_is_a_row_from_one_seed_to_the_other(client):
 
 def test_models_are_listed_and_described(client):
     models = {model["name"]: model for model in client.get("/models").json()["models"]}
-    assert list(models) == ["mnist-0", "mnist-1", "all-mnist", "black-and-white", "colours"]
+    assert list(models) == ["mnist-0", "mnist-1", "verdict-0", "all-mnist", "black-and-white", "colours"]
     assert [name for name, model in models.items() if model["is_default"]] == ["mnist-0", "colours"]
     assert models["mnist-0"]["normal_classes"] == ["0"]
     assert models["mnist-0"]["calibration_size"] == 20
+    assert [name for name, model in models.items() if model["reconstructs"]] == ["mnist-0", "mnist-1", "all-mnist"]
     assert models["colours"]["class_names"] == list(CLASS_NAMES)
     assert models["black-and-white"]["class_names"] == []
     details = client.get("/models/mnist-0").json()

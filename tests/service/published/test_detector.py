@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import images
-from service.errors import DeviceError
+from service.errors import DeviceError, NoReconstructionError
 from service.published import artifact
-from service.published.conformal import conformal_p_values
+from service.published.conformal import Rule, conformal_p_values
 from service.published.detector import Detector
 from service.published.onnx_model import cuda_is_usable, relative_difference
 
@@ -51,6 +51,20 @@ def test_an_anomaly_has_a_p_value_of_at_most_alpha(detector: Detector, digits):
     scores = detector.score(images.fit(digits["x_test"], 32))
     assert np.array_equal(scores.is_anomaly(0.1), scores.p_value <= 0.1)
     assert scores.is_anomaly(0.5).sum() > scores.is_anomaly(0.1).sum()
+
+
+def test_a_detector_without_an_autoencoder_gives_the_same_verdicts(linear_models, detector: Detector, digits):
+    plain, pixels = Detector(artifact.load(linear_models / "verdict-0"), "cpu", 1), images.fit(digits["x_test"], 32)
+    found, expected = plain.score(pixels), detector.score(pixels)
+    np.testing.assert_array_equal(found.score, expected.score)
+    np.testing.assert_array_equal(found.p_value, expected.p_value)
+    assert np.isnan(found.l_con).all()
+    assert {(row.l_con, row.latent) for row in found.rows(map(str, range(len(pixels))), plain.decide(Rule()))} == {
+        (None, None)
+    }
+    np.testing.assert_array_equal(plain.compare(pixels), detector.compare(pixels)[:, :2])
+    with pytest.raises(NoReconstructionError, match="model verdict-0: expected a detector with an autoencoder"):
+        plain.reconstruct(pixels)
 
 
 def test_no_images_have_no_scores(detector: Detector):

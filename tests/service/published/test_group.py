@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from service import cli, images
 from service.published import artifact, group
+from service.published.conformal import Rule
 from service.published.detector import Detector
 from service.published.group import Group
 
@@ -46,6 +47,20 @@ def test_pictures_are_those_of_the_closest_class(both, detectors, digits):
     planes, closest = both.compare(pixels), both.score(pixels).closest
     each = np.stack([detector.compare(pixels) for detector in detectors])
     np.testing.assert_array_equal(planes, each[closest, np.arange(20)])
+
+
+def test_a_group_reconstructs_only_if_every_detector_does(linear_models, detectors, digits):
+    mixed = Group("mixed", [Detector(artifact.load(linear_models / "verdict-0"), "cpu", 1), detectors[1]])
+    pixels = images.fit(digits["x_test"], 32)
+    examined = mixed.examine(pixels)
+    assert not mixed.reconstructs
+    assert Group("alike", detectors).reconstructs
+    assert examined.planes.shape == (len(pixels), 2, 32, 32)
+    np.testing.assert_array_equal(np.isnan(examined.scores.l_con), examined.scores.closest == 0)
+    assert {row.latent is None for row in examined.scores.rows(map(str, range(len(pixels))), mixed.decide(Rule()))} == {
+        True,
+        False,
+    }
 
 
 def test_no_images_get_no_scores(both):

