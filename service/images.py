@@ -116,6 +116,11 @@ def captioned(pixels: Pixels, captions: Sequence[str], columns: int) -> Pixels:
     return grid(cells, columns)
 
 
+def difference(pixels: Pixels, others: Pixels) -> Pixels:
+    """Return |pixels - others|, uint8 of the same shape."""
+    return np.maximum(pixels, others) - np.minimum(pixels, others)
+
+
 def colour_heat(heat: NDArray[np.floating]) -> Pixels:
     """Return `heat` [..., H, W] in [0, 1] as RGB uint8 [..., H, W, 3], from black over red and yellow to white."""
     ramps = np.stack([3 * heat, 3 * heat - 1, 3 * heat - 2], axis=-1)

@@ -233,14 +233,16 @@ async def explain(
     request: Request,
     catalog: Models,
     place: Admitted,
-    query: Annotated[schemas.ImageOptions, Query()],
-    form: Annotated[schemas.ImageForm, Form()],
+    query: Annotated[schemas.ExplainOptions, Query()],
+    form: Annotated[schemas.ExplainForm, Form()],
 ) -> Response | schemas.ExplainAnswer:
     """Return heat maps that show where uploaded images are odd, as PNG or JSON like /reconstruct."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
-    served = catalog.detector(options.model)
-    compared = await _compare(place, served, form.images, invert=options.invert, needs_reconstruction=False)
-    upload, heat = compared.upload, await _pngs(images.colour_heat(compared.heat / 255))
+    served, by_difference = catalog.detector(options.model), options.kind == "difference"
+    compared = await _compare(place, served, form.images, invert=options.invert, needs_reconstruction=by_difference)
+    upload = compared.upload
+    shown = images.difference(upload.pixels, compared.reconstruction) if by_difference else compared.heat
+    heat = await _pngs(images.colour_heat(shown / 255))
     if _wants_png(request, len(upload.ids)):
         return _png(heat[0])
     seen = await _pngs(upload.pixels)

@@ -74,8 +74,23 @@ Uploads = Annotated[
 ]
 
 
+class ExplainOptions(ImageOptions):
+    """How images are explained."""
+
+    kind: Literal["heat", "difference"] = Field(
+        "heat",
+        description="heat: where the image is unlikely; difference: where it differs from its reconstruction.",
+    )
+
+
 class ImageForm(ImageOptions):
-    """Uploaded images to reconstruct or explain."""
+    """Uploaded images to reconstruct."""
+
+    images: Uploads
+
+
+class ExplainForm(ExplainOptions):
+    """Uploaded images to explain."""
 
     images: Uploads
 

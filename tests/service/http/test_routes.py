@@ -109,6 +109,17 @@ def test_many_images_are_explained_as_json(client, detector, pngs, accept):
         np.testing.assert_array_equal(pixels_of(result["png"]), images.colour_heat(detector.explain(seen[None])[0]))
 
 
+def test_an_image_is_explained_by_its_difference_from_the_reconstruction(client, detector, pngs):
+    pixels = np.stack([images.decode(png, 32) for png in pngs])
+    expected = np.abs(pixels.astype(int) - detector.reconstruct(pixels)) / 255
+    answer = client.post("/explain?kind=difference", files=files(pngs)).json()
+    for result, difference in zip(answer["results"], expected, strict=True):
+        np.testing.assert_array_equal(pixels_of(result["png"]), images.colour_heat(difference))
+    in_form = client.post("/explain", files=files(pngs), data={"kind": "difference"}).json()
+    assert in_form == answer != client.post("/explain", files=files(pngs)).json()
+    assert client.post("/explain?kind=magic", files=files(pngs)).status_code == 422
+
+
 def test_a_detector_without_an_autoencoder_scores_and_explains(client, detector, pngs):
     results, others = (score(client, pngs, model=model)["results"] for model in ("verdict-0", "mnist-0"))
     known = {"l_con", "latent"}
@@ -120,8 +131,9 @@ def test_a_detector_without_an_autoencoder_scores_and_explains(client, detector,
     assert heat == [{name: other[name] for name in other if name != "reconstruction"} for other in expected]
 
 
-def test_what_needs_an_autoencoder_is_refused_in_a_sentence_where_there_is_none(client, pngs):
-    answer = client.post("/reconstruct", files=files(pngs[:1]), data={"model": "verdict-0"})
+@pytest.mark.parametrize("path", ["/reconstruct", "/explain?kind=difference"])
+def test_what_needs_an_autoencoder_is_refused_in_a_sentence_where_there_is_none(client, pngs, path):
+    answer = client.post(path, files=files(pngs[:1]), data={"model": "verdict-0"})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(
         "model verdict-0: expected a detector with an autoencoder, got one without"
