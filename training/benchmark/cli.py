@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from training.errors import MetricError
-from training.options import DATA_ROOT, MODELS_DIR, DataRoot, ModelsDir
+from training.options import DATA_ROOT, MODELS_DIR, Changes, DataRoot, ModelsDir
 from training.switches import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -41,22 +41,24 @@ def detection(
     judge_on: Annotated[
         Literal["test", "train"], typer.Option(help="train: held-out training images, to choose between methods.")
     ] = "test",
+    changes: Changes = None,
     out: Out = OUT,
 ) -> None:
     """Compare detectors: fit and calibrate each on training images, judge each on the test split."""
     from training import data_sets
-    from training.benchmark import detection
+    from training.benchmark import detection, table
 
     numbers = _numbers("--seeds", seeds)
     data_set = data_sets.load(data_name, data_root, IMAGE_SIZE)
     labels = data_set.indices(classes.split(",") if classes else data_set.class_names)
     names = [data_set.class_names[label] for label in labels]
-    todo = detection.tasks(methods.split(","), data_name, protocol, names, numbers, limit, contamination, judge_on)
+    wanted = methods.split(",")
+    todo = detection.tasks(wanted, data_name, protocol, names, numbers, limit, contamination, judge_on, changes or ())
     out.parent.mkdir(parents=True, exist_ok=True)
     results = out.with_name(f"{out.name}.json")
-    for result in detection.run(todo, data_set, data_root, results):
+    for result in detection.run(todo, data_set, results):
         console.print(f"{result.method} {result.class_name} seed {result.seed}: AUROC {100 * result.auroc:.2f} %")
-    page = detection.table(detection.read(results))
+    page = table.table(detection.read(results))
     out.with_name(f"{out.name}.md").write_text(page)
     console.print(page, soft_wrap=True, highlight=False, markup=False)
 

@@ -1,10 +1,9 @@
 """Our detectors against the detectors of scikit-learn and PyOD, on the same split."""
 
 import json
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -16,29 +15,30 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from service.atomic import replacing
 from service.images import Pixels
 from service.published.conformal import conformal_p_values
-from service.published.detector import Detector
 from training import data, recipes
-from training.benchmark.baselines import BASELINES, Floats, Score
+from training.benchmark.baselines import BASELINES, Floats
 from training.data import DataSet, NormalSplit
 from training.density.fitting import fit_density
 from training.density.model import to_light
 from training.density.neighbours import BATCH
 from training.errors import MetricError
-from training.fit import Job, make_fabric, train
+from training.export import run_torch
+from training.fit import make_fabric, train_autoencoder
 from training.measure.detection import false_alarm_interval
-from training.publish.detector import publish_detector
-from training.publish.finished import Target, finished
+from training.publish.detector_graph import calibration_scores, graph_of
 
 DENSITIES = {
     "density": recipes.DensityRecipe(),
     "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # the default guess of PyOD's detectors
 }
-RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if recipe.family == "autoencoder")
+RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, recipes.AutoencoderRecipe))
 METHODS = (*DENSITIES, *BASELINES, *RECIPES)
 Protocol = Literal["A", "B"]
 JudgedOn = Literal["test", "train"]
 OTHER_IMAGES = 3000  # training images of other classes that a method is judged on
 CALIBRATION_SHARE, MAX_CALIBRATION = 0.2, 1000  # of methods that hold images out
+Parts = dict[str, Floats]  # "score", and what else a recipe gives each image, by name
+Judge = Callable[[Pixels], Parts]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Task:
 
     `contamination` is the share of images of other classes among the normal training images, calibration included.
     Judged on "train", a method is tested on normal training images that were set aside and on OTHER_IMAGES training images
-    of other classes. This serves to choose between methods without looking at the test split.
+    of other classes. This serves to choose between methods without looking at the test split. `changes`
+    to the fields of a recipe are written like "epochs=5 latent_size=64".
     """
 
     method: str
@@ -58,11 +59,20 @@ class Task:
     limit: int = 0
     contamination: float = 0.0
     judged_on: JudgedOn = "test"
+    changes: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a table calls the method."""
+        return f"{self.method} {self.changes}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Task):
-    """How well a method did. Rates are at the conformal p-value 0.01, except false_alarms_05."""
+    """How well a method did. Rates are at the conformal p-value 0.01, except false_alarms_05.
+
+    `parts` has the AUROC of what a recipe gives each image besides its score: l_con, latent and density.
+    """
 
     auroc: float
     average_precision: float
@@ -72,6 +82,7 @@ class Result(Task):
     inside: bool
     seconds: float
     images_per_second: float | None = None  # of scoring; older files of results lack it
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 def tasks(
@@ -83,33 +94,37 @@ def tasks(
     limit: int,
     contamination: float,
     judged_on: JudgedOn = "test",
+    changes: Sequence[str] = (),
 ) -> list[Task]:
-    """Return one task for each method, class and seed; MetricError for an unknown method."""
+    """Return one task for each method, class and seed; MetricError for an unknown method, RecipeError for bad `changes`.
+
+    `changes` are for the recipes among the methods.
+    """
     wanted, names = tuple(methods), tuple(class_names)
     unknown = set(wanted) - set(METHODS)
-    whole = [name for name in wanted if name in RECIPES]
-    if contamination and whole:
-        raise MetricError(
-            f"--contamination: expected a method that takes contaminated images, got {', '.join(whole)}; leave it at 0"
-        )
     if unknown:
         raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
+    changed = {method: " ".join(changes) if method in RECIPES else "" for method in wanted}
+    if changes and not any(changed.values()):
+        raise MetricError(f"--set: expected a recipe among the methods, got {', '.join(wanted)}; leave it out")
+    for method in changed.keys() & set(RECIPES):
+        recipes.resolve(method, changes)
     return [
-        Task(method, data_name, protocol, name, seed, limit, contamination, judged_on)
+        Task(method, data_name, protocol, name, seed, limit, contamination, judged_on, changed[method])
         for seed in seeds
         for name in names
         for method in wanted
     ]
 
 
-def run(todo: Sequence[Task], data_set: DataSet, root: Path, path: Path) -> Iterator[Result]:
+def run(todo: Sequence[Task], data_set: DataSet, path: Path) -> Iterator[Result]:
     """Yield the result of each task that the JSON file `path` does not hold yet, and add it there."""
     results = read(path)
     done = {Task(*(getattr(result, field.name) for field in fields(Task))) for result in results}
     for task in todo:
         if task in done:
             continue
-        results.append(measure(task, data_set, root))
+        results.append(measure(task, data_set))
         with replacing(path) as temporary:
             temporary.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
         yield results[-1]
@@ -120,7 +135,7 @@ def read(path: Path) -> list[Result]:
     return [Result(**line) for line in json.loads(path.read_text())] if path.exists() else []
 
 
-def measure(task: Task, data_set: DataSet, root: Path) -> Result:
+def measure(task: Task, data_set: DataSet) -> Result:
     """Return how well the task's method does after it was fitted and calibrated on training images.
 
     MetricError if the images that it is judged on are not of both kinds, normal and anomalous.
@@ -135,11 +150,11 @@ def measure(task: Task, data_set: DataSet, root: Path) -> Result:
         pixels, anomalous = _judged_on_train(task, data_set, normal_labels, held_out)
     _require_both_kinds(task, anomalous)
     start = time.perf_counter()
-    score, calibration = _fit(task, data_set, normal_labels, normal, root)
+    judge, calibration = _fit(task, normal)
     fitted = time.perf_counter()
-    scores = score(pixels)
+    parts = judge(pixels)
     end = time.perf_counter()
-    return _result(task, scores, np.sort(calibration), anomalous, (end - start, end - fitted))
+    return _result(task, parts, np.sort(calibration), anomalous, (end - start, end - fitted))
 
 
 def _require_both_kinds(task: Task, anomalous: NDArray[np.bool_]) -> None:
@@ -186,54 +201,11 @@ def _judged_on_train(
     return pixels, np.arange(len(pixels)) >= len(held_out)
 
 
-def table(results: Sequence[Result]) -> str:
-    """Return Markdown: for each setting a table of all methods, with means over classes and seeds, AUROC in %."""
-    sections: dict[str, list[Result]] = {}
-    for result in results:
-        sections.setdefault(_setting(result), []).append(result)
-    return "\n".join(f"{setting}\n\n{_section(group)}" for setting, group in sections.items())
-
-
-def _setting(task: Task) -> str:
-    images = f"at most {task.limit:,} images" if task.limit else "all images"
-    judged = "" if task.judged_on == "test" else ", judged on training images"
-    return f"{task.data}, protocol {task.protocol}, {images}, contamination {task.contamination:g}{judged}"
-
-
-def _section(results: Sequence[Result]) -> str:
-    names = list(dict.fromkeys(result.class_name for result in results))
-    methods = dict.fromkeys(result.method for result in results)
-    head = ["method", *names, "mean AUROC", "worst", "detected", "false alarms", "at 0.05"]
-    head += ["inside", "seconds", "images/s", "seeds"]
-    lines = [head, ["---"] * len(head)]
-    lines += [_line(method, [result for result in results if result.method == method], names) for method in methods]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _line(method: str, results: Sequence[Result], names: Sequence[str]) -> list[str]:
-    by_class = [[r.auroc for r in results if r.class_name == name] for name in names]
-    classes = [100 * float(np.mean(values)) if values else float("nan") for values in by_class]
-    by_seed = [np.mean([r.auroc for r in results if r.seed == seed]) for seed in {r.seed for r in results}]
-    speeds = [r.images_per_second for r in results if r.images_per_second is not None]
-    return [
-        method,
-        *(f"{value:.2f}" for value in classes),
-        f"{100 * np.mean(by_seed):.2f} ± {100 * np.std(by_seed):.2f}",
-        f"{np.nanmin(classes):.2f}",
-        f"{np.mean([r.detected for r in results]):.3f}",
-        f"{np.mean([r.false_alarms for r in results]):.4f}",
-        f"{np.mean([r.false_alarms_05 for r in results]):.4f}",
-        f"{sum(r.inside for r in results)}/{len(results)}",
-        f"{np.mean([r.seconds for r in results]):.0f}",
-        f"{np.mean(speeds):.0f}" if speeds else "-",
-        str(len(by_seed)),
-    ]
-
-
 def _result(
-    task: Task, scores: Floats, calibration: Floats, anomalous: NDArray[np.bool_], seconds: tuple[float, float]
+    task: Task, parts: Parts, calibration: Floats, anomalous: NDArray[np.bool_], seconds: tuple[float, float]
 ) -> Result:
-    """Return the measures of `scores`; `seconds` are for the whole task and for scoring alone."""
+    """Return the measures of the scores among `parts`; `seconds` are for the whole task and for scoring alone."""
+    scores = parts["score"]
     p_values = conformal_p_values(scores, calibration)
     false_alarms = float(np.mean(p_values[~anomalous] <= 0.01))
     low, high = false_alarm_interval(len(calibration), 0.01, int((~anomalous).sum()))
@@ -247,41 +219,50 @@ def _result(
         inside=low <= false_alarms <= high,
         seconds=round(seconds[0], 1),
         images_per_second=round(len(scores) / seconds[1]),
+        parts={name: float(roc_auc_score(anomalous, part)) for name, part in parts.items() if name != "score"},
     )
 
 
-def _fit(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit, root: Path) -> tuple[Score, Floats]:
-    """Return the fitted method's score, and its values for normal images that it was not fitted on."""
+def _fit(task: Task, normal: NormalSplit) -> tuple[Judge, Floats]:
+    """Return what the fitted method gives images, and its calibration scores."""
     if task.method in DENSITIES:
         return density(normal, DENSITIES[task.method], task.seed)
     if task.method in BASELINES:
         fitted_on, calibration = _set_aside(normal, MAX_CALIBRATION)
         score = BASELINES[task.method](fitted_on.pixels, task.seed)
-        return score, score(calibration)
-    return _whole(task, [data_set.class_names[label] for label in labels], root)
+        return lambda pixels: {"score": score(pixels)}, score(calibration)
+    return _whole(task, normal)
 
 
-def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> tuple[Score, Floats]:
+def density(normal: NormalSplit, recipe: recipes.DensityRecipe, seed: int) -> tuple[Judge, Floats]:
     """Return the score by the density of our detectors alone, without an autoencoder, and its calibration scores."""
     fitted = fit_density(normal, recipe, seed, make_fabric("auto"))
 
-    def score(pixels: Pixels) -> Floats:
+    def judge(pixels: Pixels) -> Parts:
         with torch.no_grad():
             parts = [fitted.density(batch)[0] for batch in to_light(pixels).split(BATCH)]
-        return np.asarray(torch.cat(parts).numpy(), np.float64)
+        return {"score": np.asarray(torch.cat(parts).numpy(), np.float64)}
 
-    return score, np.asarray(fitted.scores.numpy(), np.float64)
+    return judge, np.asarray(fitted.scores.numpy(), np.float64)
 
 
-def _whole(task: Task, classes: Sequence[str], root: Path) -> tuple[Score, Floats]:
-    """Return the combined score of the recipe that the task's method names, trained, published and run as ONNX."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        job = Job(recipes.resolve(task.method), task.data, root, tuple(classes), seed=task.seed, device="auto")
-        artifact = publish_detector(finished(train(job, path / "run")), Target(path / "models", "model"), root)
-        detector = Detector(artifact, "cpu")
-    calibration = np.asarray(detector.calibration, np.float64)
-    return lambda pixels: np.asarray(detector.score(pixels).score, np.float64), calibration
+def _whole(task: Task, normal: NormalSplit) -> tuple[Judge, Floats]:
+    """Return what a detector by the task's recipe gives images, run in torch, and its calibration scores."""
+    recipe, fabric = recipes.resolve(task.method, task.changes.split()), make_fabric("auto")
+    assert isinstance(recipe, recipes.AutoencoderRecipe)
+    learner = train_autoencoder(recipe, normal, task.seed, fabric)
+    fitted = fit_density(normal, recipe.density, task.seed, fabric)
+    graph = graph_of(recipe, learner.autoencoder.cpu().state_dict(), fitted, normal.validation)
+
+    def judge(pixels: Pixels) -> Parts:
+        every = [
+            run_torch(graph, {"pixels": pixels[k : k + BATCH]}, graph.OUTPUTS) for k in range(0, len(pixels), BATCH)
+        ]
+        names = ("score", "l_con", "latent", "density")
+        return {name: np.concatenate([part[name] for part in every]).astype(np.float64) for name in names}
+
+    calibration = calibration_scores(graph, normal.pixels[fitted.indices.numpy()], fitted.scores)
+    return judge, np.asarray(calibration.numpy(), np.float64)
 
 
 def _limited(normal: NormalSplit, limit: int) -> NormalSplit:

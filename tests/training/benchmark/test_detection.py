@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fitting import TINY
 from typer.testing import CliRunner
 
 from service import images
 from training import cli, data_sets
 from training.benchmark import detection
 from training.benchmark.baselines import BASELINES
-from training.benchmark.detection import Result, Task
+from training.benchmark.detection import Task
 from training.errors import MetricError
 
 
@@ -79,19 +80,6 @@ def test_a_data_set_without_a_test_split_is_refused_in_one_sentence(digits_npz: 
     assert judged_on_train.exit_code == 0, judged_on_train.output
 
 
-def test_the_table_gives_means_over_seeds_and_the_worst_class():
-    def result(name: str, seed: int, auroc: float, speed: float | None) -> Result:
-        rates = {"detected": 0.5, "false_alarms": 0.01, "false_alarms_05": 0.05, "inside": True}
-        task = {"method": "density", "data": "mnist", "protocol": "A", "class_name": name, "seed": seed}
-        return Result(**task, **rates, auroc=auroc, average_precision=1, seconds=1, images_per_second=speed)
-
-    zeros = [result("0", 0, 1.0, 100), result("0", 1, 0.9, 200)]
-    page = detection.table([*zeros, result("1", 0, 0.8, 300), result("1", 1, 0.7, None)])
-    row = [cell.strip() for cell in page.splitlines()[4].split("|")[1:-1]]
-    assert row[:7] == ["density", "95.00", "75.00", "85.00 ± 5.00", "75.00", "0.500", "0.0100"]
-    assert row[7:] == ["0.0500", "4/4", "1", "200", "2"]
-
-
 def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
     data_set = data_sets.load(str(digits_npz), tmp_path, 32)
     task = Task("pca", "digits", "A", "low", 0, contamination=0.2)
@@ -107,6 +95,30 @@ def test_judged_on_training_images_no_test_image_takes_part(digits_npz: Path, tm
     data_set = data_sets.load(str(digits_npz), tmp_path, 32)
     blind = dataclasses.replace(data_set, test=data_set.test.__class__(data_set.test.pixels * 0, data_set.test.labels))
     task = Task("pca", "digits", "A", "low", 0, judged_on="train")
-    seeing, blinded = (detection.measure(task, each, tmp_path) for each in (data_set, blind))
+    seeing, blinded = (detection.measure(task, each) for each in (data_set, blind))
     assert seeing.auroc == blinded.auroc > 0.5
-    assert detection.measure(dataclasses.replace(task, judged_on="test"), data_set, tmp_path).auroc != seeing.auroc
+    assert detection.measure(dataclasses.replace(task, judged_on="test"), data_set).auroc != seeing.auroc
+
+
+def test_a_recipe_is_judged_by_all_that_it_gives_an_image_on_images_it_was_not_fitted_on(
+    digits_npz: Path, tmp_path: Path
+):
+    changes = [part for change in TINY for part in ("--set", change)]
+    options = ["--methods", "pca,restoring-aae", "--judge-on", "train", *changes]
+    result = run(digits_npz, tmp_path / "x", *options)
+    assert result.exit_code == 0, result.output
+    pca, restoring = detection.read(tmp_path / "x.json")
+    assert restoring.parts.keys() == {"l_con", "latent", "density"}
+    assert len(set(restoring.parts.values())) == 3
+    assert restoring.parts["density"] > 0.5
+    assert (pca.parts, pca.changes) == ({}, "")
+    assert f"| restoring-aae {' '.join(TINY)}: l_con |" in (tmp_path / "x.md").read_text()
+    assert "seed 0" not in run(digits_npz, tmp_path / "x", *options).output
+
+
+def test_changes_are_for_recipes(digits_npz: Path, tmp_path: Path):
+    failed = run(digits_npz, tmp_path / "x", "--methods", "pca", "--set", "epochs=2")
+    assert "--set: expected a recipe among the methods, got pca" in str(failed.exception)
+    failed = run(digits_npz, tmp_path / "x", "--methods", "shared-aae", "--set", "epochs=none")
+    assert "recipe field epochs" in str(failed.exception)
+    assert not list(tmp_path.iterdir())
