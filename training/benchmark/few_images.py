@@ -50,14 +50,14 @@ Fit = Callable[[NormalSplit, int], tuple[Score, Floats | None]]
 
 def by_all(normal: NormalSplit, seed: int) -> tuple[Score, Floats | None]:
     """Return `density` fitted on all images, and the scores of all by models that have not seen them."""
-    return density(normal, recipes.DensityRecipe(), seed)
+    return _density(normal, seed)
 
 
 def by_split(normal: NormalSplit, seed: int) -> tuple[Score, Floats | None]:
     """Return `density` fitted on most images, and the scores of the others."""
     held_out = np.arange(len(normal.pixels)) < round(SPLIT_SHARE * len(normal.pixels))  # they are in random order
     rest = NormalSplit(normal.pixels[~held_out], normal.groups[~held_out], normal.held_out[~held_out])
-    score, _ = density(rest, recipes.DensityRecipe(), seed)
+    score, _ = _density(rest, seed)
     return score, score(normal.pixels[held_out])
 
 
@@ -118,6 +118,11 @@ def measure(draw: Draw, data_set: DataSet) -> Outcome:
         detected=_alarms(anomalous, calibration),
         seconds=round(time.perf_counter() - start, 1),
     )
+
+
+def _density(normal: NormalSplit, seed: int) -> tuple[Score, Floats]:
+    judge, calibration = density(normal, recipes.DensityRecipe(), seed)
+    return lambda pixels: judge(pixels)["score"], calibration
 
 
 def _drawn(draw: Draw, data_set: DataSet, label: int, rng: np.random.Generator) -> NormalSplit:
