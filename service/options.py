@@ -5,11 +5,20 @@ from typing import Annotated
 
 import typer
 
+from service.batch.sinks import Format
 from service.published import defaults
-from service.published.onnx_model import Device
+from service.published.onnx_model import MAX_BATCH, Device
 
 MODELS_DIR = defaults.models_dir()
+BROKEN_SOURCE = 3  # the exit status of `score` if a source breaks off
 
+AnyDetector = Annotated[
+    str | None,
+    typer.Option(
+        help="A detector from `oddglyph models`; or all-DATA, the detectors of all classes of DATA.",
+        show_default="mnist-0, else the first",
+    ),
+]
 Source = Annotated[
     list[str],
     typer.Argument(metavar="SOURCE", help="Folder, image, glob pattern, IDX, .npy, .npz, .zip, .tar or .parquet."),
@@ -30,6 +39,23 @@ def _between_0_and_1(share: float | None) -> float | None:
         raise typer.BadParameter(f"expected more than 0 and less than 1, got {share:g}")
     return share
 
+
+# what `score` is told of its output
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="A .csv, .jsonl or .parquet file; or a folder, which is filled with Parquet files. A run into a folder that "
+        "was interrupted goes on when the command is repeated. Standard output if absent."
+    ),
+]
+OutFormat = Annotated[
+    Format | None, typer.Option("--format", help="Format of the output.", show_default="by the name of --out, else csv")
+]
+BatchSize = Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Number of images held in memory.")]
+ShardRows = Annotated[int, typer.Option(min=1, help="Rows of a file, if --out is a folder.")]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help=f"Exit with status 0 instead of {BROKEN_SOURCE} if a source breaks off.")
+]
 
 # what is said of p-values
 Alpha = Annotated[

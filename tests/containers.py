@@ -12,7 +12,8 @@ from pyarrow import parquet
 
 from service import images
 from service.batch import sources
-from service.batch.sources import Choice, Losses
+from service.batch.sources import Choice
+from service.batch.tally import Losses
 
 SIZE = 32
 COUNT = 5

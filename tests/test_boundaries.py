@@ -23,7 +23,7 @@ ROOMS = {
     "service.api": FOUNDATION | {"service.published", "service.http", "service.memory", "service.workers"},
     "service.address": FOUNDATION,
     "service.terminal": FOUNDATION | {"service.published", "service.batch"},
-    "service.options": FOUNDATION | {"service.published"},
+    "service.options": FOUNDATION | {"service.published", "service.batch"},
     "service.commands": FOUNDATION
     | {"service.published", "service.batch", "service.address", "service.options", "service.terminal"},
     "service.cli": FOUNDATION | {"service.commands", "service.memory", "service.terminal"},

@@ -12,8 +12,9 @@ import numpy as np
 from service import images
 from service.atomic import replacing
 from service.batch import sources
-from service.batch.score import Tally, score_items
-from service.batch.sources import Choice, Item, Losses
+from service.batch.score import score_items
+from service.batch.sources import Choice, Item
+from service.batch.tally import Losses, Tally
 from service.errors import SourceError
 from service.images import Pixels
 from service.published import artifact, calibration, grouping

@@ -5,7 +5,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from functools import partial
 
 import numpy as np
@@ -16,44 +16,10 @@ from service.errors import OddglyphError, SourceError
 from service.images import DECODE_THREADS, Pixels
 from service.published.conformal import Decision, Rule
 from service.published.detector import Detector, Row
-from service.published.drift import DriftMonitor
 from service.published.group import Group
 
 BATCH_SIZE = 64  # images decoded and scored together
 BATCH_BYTES = 32 * 2**20  # of files, above which a batch takes no further image
-
-
-@dataclass
-class Tally:
-    """Counts of rows: all images, anomalies among them, and images that could not be read. `monitor`, if any, sees them too.
-
-    tally = Tally()
-    sinks.write(tally.count(rows), out, "csv")  # counts the rows while they are written
-    """
-
-    images: int = 0
-    anomalies: int = 0
-    errors: int = 0
-    first_error: str = ""
-    monitor: DriftMonitor | None = None
-
-    def count(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield `rows` unchanged. After the last row, raise SourceError if no image could be read."""
-        for row in rows:
-            self.images += 1
-            self.anomalies += bool(row.is_anomaly)
-            self.errors += row.error is not None
-            if row.error is not None and not self.first_error:
-                self.first_error = f"{row.id}: {row.error}"
-            if self.monitor and row.p_value is not None:
-                self.monitor.update(np.array([row.p_value]), np.array([row.score]))
-            yield row
-        self.check()
-
-    def check(self) -> None:
-        """Raise SourceError if there are images, and none could be read."""
-        if self.images and self.errors == self.images:
-            raise SourceError(f"images: none can be read; the first is {self.first_error}")
 
 
 def score_items(

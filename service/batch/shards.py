@@ -17,8 +17,10 @@ from pyarrow import compute, parquet
 
 from service.atomic import replacing
 from service.batch import sinks
-from service.batch.score import Tally, rejection_threshold, row_text
-from service.batch.sources import DAMAGED, Item
+from service.batch.files import DAMAGED
+from service.batch.score import rejection_threshold, row_text
+from service.batch.sources import Item
+from service.batch.tally import Tally
 from service.errors import SourceError
 from service.published.detector import Detector, Row
 from service.published.group import Group
@@ -37,7 +39,7 @@ class Job:
     Images are taken for unchanged if their ids are.
     """
 
-    sources: list[str]
+    sources: Sequence[Path]
     models: dict[str, str]
     shard_rows: int
     fdr: float | None
@@ -80,7 +82,13 @@ def write(folder: Path, job: Job, items: Iterator[Item], score: Score, tally: Ta
 
 def _prepare(folder: Path, job: Job) -> None:
     """Make `folder` and write `job` into it. SourceError if it cannot be made, or holds another job or other files."""
-    wanted = {"sources": job.sources, "models": job.models, "shard_rows": job.shard_rows, "fdr": job.fdr, **job.how}
+    wanted = {
+        "sources": [path.as_posix() for path in job.sources],
+        "models": job.models,
+        "shard_rows": job.shard_rows,
+        "fdr": job.fdr,
+        **job.how,
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / JOB).exists():

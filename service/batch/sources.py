@@ -6,42 +6,18 @@ in order of name and without hidden files. Archives are never extracted to disk.
 """
 
 import glob
-import io
-import lzma
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import starmap
-from pathlib import Path, PurePosixPath
-from stat import S_ISLNK
-from typing import IO, Self
+from pathlib import Path
 
 from pyarrow import parquet
 
 from service import images
-from service.batch import array_files, parquet_files
+from service.batch import archive_files, array_files, files, parquet_files
+from service.batch.tally import Losses
 from service.errors import OddglyphError, SourceError
-
-PIECE_BYTES = 4096  # read at a time, since bzip2 and LZMA may unpack a piece to a thousand times its size
-MAX_TAR_HEADER_BYTES = 2**20
-
-# The readers below raise these for damaged files. zlib, lzma and struct have error classes of their own.
-DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-)
 
 
 @dataclass(frozen=True)
@@ -55,19 +31,6 @@ class Choice:
 
     key: str | None = None
     column: str | None = None
-
-
-@dataclass
-class Losses:
-    """Counts of what is not read: sources that break off, and links and other files that are passed over."""
-
-    broken: int = 0
-    skipped: int = 0
-
-    def __str__(self) -> str:
-        """Return the counts above zero for the summary, each followed by a comma."""
-        parts = {"sources that break off": self.broken, "links and other files passed over": self.skipped}
-        return "".join(f"{name}: {count:,}, " for name, count in parts.items() if count)
 
 
 @dataclass(frozen=True)
@@ -137,7 +100,7 @@ def _find(pattern: str) -> list[Path]:
         # `**` names all files in a folder one by one, so the folder itself would yield them a second time.
         found = [path for path in map(Path, names) if path.is_file() or (path.is_dir() and "**" not in pattern)]
     except OSError as error:
-        raise SourceError(f"{pattern}: cannot be read: {_reason(error)}; check the path") from None
+        raise SourceError(f"{pattern}: cannot be read: {files.reason(error)}; check the path") from None
     if not found:
         raise SourceError(f"{pattern}: names no file or folder; check the path")
     return found
@@ -146,8 +109,8 @@ def _find(pattern: str) -> list[Path]:
 def _read(path: Path, choice: Choice, losses: Losses) -> Generator[Item, None, None]:
     try:
         yield from _reader(path)(path, choice, losses)
-    except DAMAGED as error:
-        raise SourceError(f"{path}: is damaged or cannot be read: {_reason(error)}; copy the file again") from None
+    except files.DAMAGED as error:
+        raise SourceError(f"{path}: is damaged or cannot be read: {files.reason(error)}; copy the file again") from None
 
 
 def _reader(path: Path) -> Reader:
@@ -165,7 +128,7 @@ def _folder(path: Path, choice: Choice, losses: Losses) -> Iterator[Item]:
     try:
         children = sorted(path.iterdir())
     except OSError as error:
-        yield Item(path.as_posix(), _unreadable("folder", error))
+        yield Item(path.as_posix(), files.unreadable("folder", error))
         return
     for child in children:
         if child.is_dir():
@@ -173,7 +136,7 @@ def _folder(path: Path, choice: Choice, losses: Losses) -> Iterator[Item]:
                 losses.skipped += 1
             elif not child.name.startswith("."):
                 yield from _folder(child, choice, losses)
-        elif _names_image(child.name) and child.is_file():
+        elif files.names_image(child.name) and child.is_file():
             yield from _image(child, choice, losses)
 
 
@@ -190,32 +153,11 @@ def _npz(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
 
 
 def _zip(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
-    with zipfile.ZipFile(path) as archive:
-        files = [member for member in archive.infolist() if not member.is_dir()]
-        members = [file for file in files if _names_image(file.filename) and not S_ISLNK(file.external_attr >> 16)]
-        losses.skipped += len(files) - len(members)
-        if any(member.flag_bits & 1 for member in members):
-            raise SourceError(f"{path}: is encrypted; unpack it first")
-        for member in members:
-            yield Item(
-                f"{path.as_posix()}/{member.filename}", _content(partial(archive.open, member), member.file_size)
-            )
+    return starmap(Item, archive_files.read_zip(path, losses))
 
 
 def _tar(path: Path, _: Choice, losses: Losses) -> Iterator[Item]:
-    with _TarArchive.open(path) as archive:
-        for member in iter(archive.next, None):
-            if member.isreg() and _names_image(member.name):
-                opened = partial(archive.extractfile, member)
-                yield Item(f"{path.as_posix()}/{member.name}", _content(opened, member.size))
-            else:
-                losses.skipped += not member.isdir()
-            archive.members.clear()  # else the list would grow with the archive
-        # At a damaged header tarfile stops as if the archive ended, but it does not move past that header.
-        if archive.fileobj is not None:
-            archive.fileobj.seek(archive.offset)
-            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise EOFError("an archive that was cut short")
+    return starmap(Item, archive_files.read_tar(path, losses))
 
 
 def _parquet(path: Path, choice: Choice, _: Losses) -> Iterator[Item]:
@@ -246,59 +188,8 @@ READERS: dict[str, Reader] = {
 }
 
 
-class _TarMember(tarfile.TarInfo):
-    """A member of an archive. Its extended headers are bounded, since tarfile reads them whole."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
-        if not member.isreg() and member.size > MAX_TAR_HEADER_BYTES:
-            raise SourceError(
-                f"{member.name}: expected at most {MAX_TAR_HEADER_BYTES:,} bytes in a header of the archive, "
-                f"got {member.size:,}; pack it again"
-            )
-        return member
-
-
-class _TarArchive(tarfile.TarFile):
-    tarinfo = _TarMember
-    members: list[tarfile.TarInfo]  # missing from the type stubs
-
-
 def _read_file(path: Path) -> bytes | OddglyphError:
     try:
-        return _content(lambda: path.open("rb"), path.stat().st_size)
+        return files.content(lambda: path.open("rb"), path.stat().st_size)
     except OSError as error:
-        return _unreadable("file", error)
-
-
-def _content(opened: Callable[[], IO[bytes] | None], size_bytes: int) -> bytes | OddglyphError:
-    """Return the bytes of a file of `size_bytes`, or the error. Reading stops at MAX_IMAGE_BYTES, whatever a header says."""
-    data = bytearray()
-    try:
-        images.check_bytes(size_bytes)
-        with opened() or io.BytesIO() as file:
-            while piece := file.read(PIECE_BYTES):
-                data += piece
-                images.check_bytes(len(data))
-        return bytes(data)
-    except OddglyphError as error:
-        return error
-    except DAMAGED as error:
-        return _unreadable("file", error)
-
-
-def _unreadable(what: str, error: Exception) -> SourceError:
-    return SourceError(f"image: the {what} cannot be read: {_reason(error)}; check it")
-
-
-def _names_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in images.SUFFIXES and not is_hidden
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        return files.unreadable("file", error)

@@ -215,7 +215,7 @@ async def reconstruct(
     compared = await _compare(place, served, form.images, invert=options.invert, needs_reconstruction=True)
     upload, pngs = compared.upload, await _pngs(compared.reconstruction)
     if _wants_png(request, len(upload.ids)):
-        return _png(pngs[0])
+        return _png_answer(pngs[0])
     made = zip(upload.ids_read, pngs, strict=True)
     read = [schemas.Reconstruction(id=name, png=_text(png)) for name, png in made]
     results = upload.in_order(read, lambda name, why: schemas.Reconstruction(id=name, error=why))
@@ -244,7 +244,7 @@ async def explain(
     shown = images.difference(upload.pixels, compared.reconstruction) if by_difference else compared.heat
     heat = await _pngs(images.colour_heat(shown / 255))
     if _wants_png(request, len(upload.ids)):
-        return _png(heat[0])
+        return _png_answer(heat[0])
     seen = await _pngs(upload.pixels)
     read = [
         schemas.Explanation(id=name, png=_text(png), input=_text(pixels))
@@ -307,7 +307,7 @@ async def _sample_answer(
 ) -> Response | schemas.SampleAnswer:
     prometheus.GENERATED.labels(served.details.name).inc(len(pixels))
     if format_ == "png":
-        return _png(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
+        return _png_answer(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
     results = [
         schemas.Sample(id=str(k), png=_text(png), class_name=class_name)
         for k, (png, class_name) in enumerate(zip(await _pngs(pixels), classes, strict=True))
@@ -328,7 +328,7 @@ async def _pngs(pixels: Pixels) -> list[bytes]:
     return await asyncio.to_thread(lambda: [images.encode_png(image) for image in pixels])
 
 
-def _png(png: bytes) -> Response:
+def _png_answer(png: bytes) -> Response:
     return Response(png, media_type="image/png")
 
 

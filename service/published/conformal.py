@@ -158,7 +158,7 @@ def unreachable(calibration: CalibrationSet, rule: Rule) -> str:
     more = f"; calibrate on at least {wanted:,} or take a larger alpha" if wanted else "; take a larger alpha"
     return (
         f"no image can be an anomaly at alpha {rule.alpha:g}: "
-        f"with {size:,} normal {_unit(calibration, rule)} no p-value is below 1/{size + 1}{more}"
+        f"with {size:,} normal {_images_or_groups(calibration, rule)} no p-value is below 1/{size + 1}{more}"
     )
 
 
@@ -168,7 +168,7 @@ def _reaches(calibration: CalibrationSet, rule: Rule) -> bool:
 
 def _refusal(name: str, calibration: CalibrationSet, rule: Rule) -> str:
     asked = "strict" if rule.strict else f"confidence {rule.confidence:g}"
-    wanted, unit = needed(rule), _unit(calibration, rule)
+    wanted, unit = needed(rule), _images_or_groups(calibration, rule)
     expected = f"at least {wanted:,} normal {unit} for alpha {rule.alpha:g}" if wanted else "a larger alpha"
     return f"{asked}: expected {expected}, got {calibration.size(rule):,} {unit} in {name}; take a larger alpha or calibrate on more"
 
@@ -177,5 +177,5 @@ def _by_groups(rule: Rule) -> bool:
     return rule.strict or rule.confidence is not None
 
 
-def _unit(calibration: CalibrationSet, rule: Rule) -> str:
+def _images_or_groups(calibration: CalibrationSet, rule: Rule) -> str:
     return "groups" if _by_groups(rule) and calibration.groups is not None else "images"

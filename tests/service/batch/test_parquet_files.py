@@ -6,7 +6,8 @@ from containers import ids, read
 from pyarrow import parquet
 
 from service.batch import parquet_files, sources
-from service.batch.sources import Choice, Losses
+from service.batch.sources import Choice
+from service.batch.tally import Losses
 from service.errors import SourceError
 
 

@@ -135,18 +135,6 @@ def test_fdr_changes_the_verdict_only(values):
     assert [row.is_anomaly for row in controlled if row.error is None] == rejected
 
 
-def test_tally_counts_and_passes_rows_on():
-    rows = [Row("a", 0, 0, 0, 0, 0.01, True), Row("b", error="x"), Row("c", 0, 0, 0, 0, 1, False)]
-    tally = score.Tally()
-    assert list(tally.count(rows)) == rows
-    assert tally == score.Tally(images=3, anomalies=1, errors=1, first_error="b: x")
-
-
-def test_nothing_readable_is_an_error_after_the_rows():
-    with pytest.raises(SourceError, match="none can be read; the first is a: image: damaged"):
-        list(score.Tally().count([Row("a", error="image: damaged"), Row("b", error="y")]))
-
-
 def test_large_files_make_small_batches_and_are_not_kept(detector, monkeypatch):
     monkeypatch.setattr(score, "BATCH_BYTES", 3000)
     taken, kept = [], weakref.WeakSet()
