@@ -18,7 +18,7 @@ from typing import TypeVar
 import psutil
 
 from service.errors import OddglyphError
-from service.http.prometheus import FOLDER, REPLACED
+from service.http.prometheus import FOLDER, REPLACED, forget
 
 PARENT = "ODDGLYPH_PARENT_PID"
 SERVING = "serving"
@@ -40,6 +40,7 @@ def join() -> None:
     _file().write_text("")
     for pid, file in _files():
         if not psutil.pid_exists(pid) and _removed(file):
+            forget(pid)
             REPLACED.inc()
             log.error("worker %d was killed or crashed; worker %d takes its place", pid, os.getpid())
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -48,6 +49,7 @@ def join() -> None:
 def leave() -> None:
     """Sign off. If the parent was killed, remove the folder of the metrics, which the parent would have removed."""
     _file().unlink(missing_ok=True)
+    forget(os.getpid())
     if _is_orphan():
         shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """The served models: verified and loaded when the service starts, then found by name."""
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ import numpy as np
 from fastapi import Depends, Request
 
 from service.errors import ArtifactError, UnavailableError, UnknownModelError
+from service.http import prometheus
 from service.http.queues import Batcher, Turnstile
 from service.http.schemas import ModelDetails
 from service.images import Pixels
 from service.published import artifact, defaults
 from service.published.artifact import Artifact
 from service.published.detector import Detector, Scores
+from service.published.drift import DriftMonitor
 from service.published.generator import Generator
 from service.published.group import Group, groups_among
 from service.published.guarantee import guarantee_of
@@ -24,12 +27,19 @@ from service.published.onnx_model import Device, UsedDevice, cuda_is_usable
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector or a group, its queues, and the answer of GET /models/{name}."""
+    """A detector or a group, its queues, its watch for drift, and the answer of GET /models/{name}."""
 
     detector: Detector | Group
     details: ModelDetails
     score: Batcher[Scores]
     compare: Batcher[Pixels]  # image, heat map and, if there is one, reconstruction, [N, 2 or 3, H, W]
+    monitor: DriftMonitor
+
+    def count(self, scores: Scores) -> None:
+        """Count images that were scored for clients, and watch them for drift."""
+        self.monitor.update(scores.p_value, scores.score)
+        prometheus.SCORED.labels(self.details.name).inc(len(scores))
+        prometheus.show_drift(self.details.name, self.monitor.drift)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Catalog:
         self.detectors: dict[str, ServedDetector] = {}
         self.generators: dict[str, ServedGenerator] = {}
         for each in artifacts:
-            name, kind = each.manifest.name, each.manifest.kind
+            name, kind, start = each.manifest.name, each.manifest.kind, time.perf_counter()
             if kind == "detector":
                 detector = Detector(each, device, threads)
                 self.detectors[name] = _serve(detector, self._details(each, detector.device), scoring)
@@ -77,6 +87,7 @@ class Catalog:
                 self.generators[name] = ServedGenerator(
                     generator, self._details(each, generator.device), Turnstile(sampling)
                 )
+            prometheus.LOADING.labels(name).set(time.perf_counter() - start)
         single = [served.detector for served in self.detectors.values() if isinstance(served.detector, Detector)]
         for group in groups_among(single):
             self.detectors.setdefault(group.name, _serve(group, _group_details(group), scoring))
@@ -167,7 +178,7 @@ def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPo
         Batcher(detector.score, Scores.joined, executor),
         Batcher(detector.compare, np.concatenate, executor),
     )
-    return ServedDetector(detector, details, score, compare)
+    return ServedDetector(detector, details, score, compare, DriftMonitor(detector.calibration_sets))
 
 
 def _find_served(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -226,7 +226,7 @@ async def _examine(served: ServedDetector, place: Place, pixels: Array, wanted: 
     if wanted - set(PICTURES):
         scores = await served.score(pixels)
         found |= {name: getattr(scores, name) for name in ARRAYS}
-        prometheus.SCORED.labels(served.details.name).inc(len(pixels))
+        served.count(scores)
     if wanted & set(PICTURES):
         planes = await served.compare(pixels)
         found |= {name: planes[:, 1 + index] for index, name in enumerate(PICTURES[: planes.shape[1] - 1])}

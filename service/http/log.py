@@ -96,9 +96,14 @@ def note_times(seconds: float, computing_seconds: float) -> None:
         note(**{name: round(before.get(name, 0.0) + 1000 * more, 1)})
 
 
+def facts() -> Facts:
+    """Return what was noted about the current request."""
+    return dict(_facts.get() or {})
+
+
 def answered(method: str, route: str, status: int, seconds: float) -> None:
     """Write the line about the current request."""
     level = logging.WARNING if status >= 500 else logging.DEBUG if route in QUIET_ROUTES else logging.INFO
-    facts = {**(_facts.get() or {}), "route": route, "status": status, "total_ms": round(1000 * seconds, 1)}
-    facts.pop("request_id", None)  # the filter adds it
-    log.log(level, "%s %s %d", method[:10], route, status, extra=facts)
+    told = {**facts(), "route": route, "status": status, "total_ms": round(1000 * seconds, 1)}
+    told.pop("request_id", None)  # the filter adds it
+    log.log(level, "%s %s %d", method[:10], route, status, extra=told)

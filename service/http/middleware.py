@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import OverloadedError
 from service.http import limits, log
 from service.http.admission import PLACE, Admission
-from service.http.prometheus import REQUESTS, SECONDS
+from service.http.prometheus import IN_FLIGHT, observe_request
 from service.http.refusals import Failure, Refusal
 
 # These paths answer under any load. None of them reads a body.
@@ -234,6 +234,7 @@ class RequestMetrics(HttpMiddleware):
         path = next((str(getattr(route, "path", "")) for route in matching(self._routes, scope)), "unmatched")
         status = CLIENT_LEFT
         start = time.perf_counter()
+        IN_FLIGHT.inc()
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -244,8 +245,8 @@ class RequestMetrics(HttpMiddleware):
             await self.app(scope, receive, watch)
         finally:
             seconds = time.perf_counter() - start
-            REQUESTS.labels(path, status).inc()
-            SECONDS.labels(path).observe(seconds)
+            IN_FLIGHT.dec()
+            observe_request(path, status, seconds, log.facts())
             log.answered(scope["method"], path, status, seconds)
 
 

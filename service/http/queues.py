@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from service.http import log
 from service.http.admission import Admission, Pace
+from service.http.prometheus import BATCH, QUEUED
 from service.images import Pixels
 from service.published.onnx_model import MAX_BATCH
 
@@ -76,7 +78,8 @@ class Batcher(Generic[R]):
         self._waiting.append(request)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
-        rows = await request.rows
+        with _counted(len(pixels)):
+            rows = await request.rows
         log.note_times(time.perf_counter() - start, request.computing_seconds)
         return rows
 
@@ -110,6 +113,7 @@ class Batcher(Generic[R]):
         start = time.perf_counter()
         rows = self._run(pixels)
         seconds = time.perf_counter() - start
+        BATCH.observe(len(pixels))
         self._pace.note(seconds, len(pixels))
         return seconds, rows
 
@@ -138,7 +142,7 @@ class Turnstile:
     async def __call__(self, pieces: Sequence[Callable[[], T]], images: int) -> list[T]:
         """Return what each of `pieces` returns, which make `images` images together; other calls run in between."""
         loop, start = asyncio.get_running_loop(), time.perf_counter()
-        with self._admission.place(images):
+        with self._admission.place(images), _counted(images):
             timed = [
                 await loop.run_in_executor(self._executor, self._timed, piece, images / len(pieces)) for piece in pieces
             ]
@@ -151,6 +155,15 @@ class Turnstile:
         seconds = time.perf_counter() - start
         self._pace.note(seconds, images)
         return seconds, result
+
+
+@contextmanager
+def _counted(images: int) -> Iterator[None]:
+    QUEUED.inc(images)
+    try:
+        yield
+    finally:
+        QUEUED.dec(images)
 
 
 def _give_up(requests: Sequence[_Request[R]], error: Exception) -> None:

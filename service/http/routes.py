@@ -119,7 +119,17 @@ def list_models(catalog: Models) -> schemas.ModelList:
 @router.get("/models/{name}")
 def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
     """Return one model with its metrics and provenance."""
-    return catalog.model(name).details
+    details = catalog.model(name).details
+    found = prometheus.read(details.name) if details.kind == "detector" else {}
+    if "drift_raised" not in found:
+        return details
+    drift = schemas.DriftState(
+        raised=bool(found["drift_raised"]),
+        evidence=found["drift_evidence"],
+        shift=found.get("drift_shift"),
+        share=found.get("drift_share"),
+    )
+    return details.model_copy(update={"drift": drift})
 
 
 @router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
@@ -283,7 +293,7 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
 
 def _rows(served: ServedDetector, ids: list[str], scores: Scores, decision: Decision) -> list[Row]:
     name, rows = served.details.name, scores.rows(ids, decision)
-    prometheus.SCORED.labels(name).inc(len(ids))
+    served.count(scores)
     prometheus.ANOMALIES.labels(name).inc(sum(bool(row.is_anomaly) for row in rows))
     return rows
 

@@ -226,6 +226,17 @@ class ModelSummary(BaseModel):
     )
 
 
+class DriftState(BaseModel):
+    """Whether the images scored since the start are like those that calibrated a model: the view of all workers."""
+
+    raised: bool = Field(description="Whether the alarm was raised; it stays until the service starts again.")
+    evidence: float = Field(description="Against no drift. The alarm is raised at 100.")
+    shift: float | None = Field(
+        description="How far the mean score of the last 1,000 images lies above normal, in standard deviations."
+    )
+    share: float | None = Field(description="How many of the last 1,000 images have p_value <= 0.05, from 0 to 1.")
+
+
 class ModelDetails(ModelSummary):
     """A served model with metrics and provenance. For a group, see its members."""
 
@@ -233,6 +244,7 @@ class ModelDetails(ModelSummary):
     metrics: list[Metric]
     recipe: dict[str, Any] | None
     provenance: Provenance | None
+    drift: DriftState | None = Field(None, description="Detectors: none before the first image was scored.")
 
 
 class ModelList(BaseModel):
