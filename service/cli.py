@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from service import memory
 from service.commands import calibrate, models, sample, score, serve
 from service.errors import AddressError, OddglyphError
 from service.terminal import stderr
+from service.version import VERSION
 
 PORT_IN_USE = 4
 SIGNALLED = 128  # plus the number of the signal, as in a shell
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"oddglyph {version('oddglyph')}")
+        typer.echo(f"oddglyph {VERSION}")
         raise typer.Exit
 
 

@@ -11,7 +11,7 @@ ONLY_USER = {
     "PIL": "service/images.py",
     "onnxruntime": "service/published/onnx_model.py",
 }
-FOUNDATION = {"service.errors", "service.images", "service.atomic"}
+FOUNDATION = {"service.errors", "service.images", "service.atomic", "service.version"}
 # What each room of the service may import from other rooms. A room may import itself.
 ROOMS = {
     "service": set(),
