@@ -10,7 +10,7 @@ from service.options import MODELS_DIR, ModelsDir
 from service.published import artifact
 from service.published.artifact import Artifact
 from service.published.guarantee import guarantee_of
-from service.terminal import stdout
+from service.terminal import stderr, stdout
 
 
 def models(
@@ -21,6 +21,8 @@ def models(
     """List the published models, or describe one: what its p-values promise."""
     names = [name] if name else [path.name for path in artifact.find(models_dir)]
     descriptions = [_describe(artifact.load_named(models_dir, each)) for each in names]
+    for folder in () if name else artifact.incomplete(models_dir):
+        stderr.print(f"oddglyph: {folder} is left out, for it holds no {artifact.MANIFEST}")
     if as_json:
         typer.echo(json.dumps(descriptions[0] if name else descriptions, indent=2))
         return

@@ -67,7 +67,7 @@ class Catalog:
     """
 
     def __init__(self, models_dir: Path, device: Device, threads: int, names: Sequence[str] = ()) -> None:
-        names = sorted(names) or [path.name for path in artifact.find(models_dir)]
+        names = sorted(names) or _all_names(models_dir)
         artifacts = [artifact.load_named(models_dir, name) for name in names]
         if not artifacts:
             raise ArtifactError(f"{models_dir}: expected at least one published model, found none; publish one")
@@ -150,6 +150,16 @@ async def served_by(request: Request) -> Catalog:
 
 
 Models = Annotated[Catalog, Depends(served_by)]
+
+
+def _all_names(models_dir: Path) -> list[str]:
+    names = [path.name for path in artifact.find(models_dir)]
+    if incomplete := artifact.incomplete(models_dir):
+        raise ArtifactError(
+            f"{incomplete[0]}: expected {artifact.MANIFEST} beside the graphs, found none; publish the model again or "
+            "move the folder away"
+        )
+    return names
 
 
 def _group_details(group: Group) -> ModelDetails:

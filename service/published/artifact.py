@@ -7,8 +7,6 @@ names the file. `service.published.onnx_model` checks the signature and the gold
 import hashlib
 import re
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from service.errors import ArtifactError, UnknownModelError
+from service.published import npz
 from service.published.conformal import CalibrationSet
 from service.published.manifest import NAME_PATTERN, Manifest, Metric
 
@@ -32,7 +31,7 @@ CURVES = "curves.png"
 CONFUSION = "confusion.png"
 EMBEDDING = "embedding.png"
 SCORES = "scores.png"
-MAX_ARRAY_BYTES = 256 * 2**20  # of golden.npz or calibration.npz after unpacking
+DETECTOR_GRAPH = "detector.onnx"
 
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float32]
@@ -72,28 +71,31 @@ class Artifact:
     def golden(self) -> tuple[Arrays, Arrays]:
         """Return the golden inputs and outputs by name, as given to `write_golden`; ArtifactError if there are none."""
         path = self.file(GOLDEN)
-        arrays = read_arrays(path)
+        arrays = npz.read(path)
         inputs, outputs = (_with_prefix(prefix, arrays) for prefix in ("in_", "out_"))
-        if not inputs or not all(len(array) for array in inputs.values()):
+        if not inputs or not outputs or not all(array.ndim and len(array) for array in arrays.values()):
             raise ArtifactError(f"{path}: expected inputs and outputs, found none; publish the model again")
         return inputs, outputs
 
     def calibration(self) -> Floats:
-        """Return the calibration scores, float32 [n] in ascending order; ArtifactError if there are none."""
-        path = self.file(CALIBRATION)
-        scores = read_arrays(path).get("score", np.empty(0))
-        if scores.ndim != 1 or not len(scores) or scores.dtype.kind != "f":
-            raise ArtifactError(f"{path}: expected scores of normal images, found none; publish the model again")
-        if not np.isfinite(scores).all() or np.any(np.diff(scores) < 0):
-            raise ArtifactError(
-                f"{path}: expected finite scores in ascending order, got others; publish the model again"
-            )
-        return np.asarray(scores, np.float32)
+        """Return the calibration scores, float32 [n] in ascending order, as `calibration_set` does."""
+        return self.calibration_set().scores
 
     def calibration_set(self) -> CalibrationSet:
-        """Return the same scores with the group of each image, where the file tells them; ArtifactError if it tells others."""
-        scores, path = self.calibration(), self.file(CALIBRATION)
-        groups = read_arrays(path).get("group")
+        """Return the calibration scores with the group of each image, where the file tells them.
+
+        ArtifactError if there are no scores, or if another detector gave them. Files from before version 0.2 do not say
+        which detector that was.
+        """
+        path = self.file(CALIBRATION)
+        arrays = npz.read(path)
+        scores, groups = _scores(path, arrays), arrays.get("group")
+        expected, found = self.manifest.files.get(DETECTOR_GRAPH, ""), str(arrays.get("detector", ""))
+        if found and found != expected:
+            raise ArtifactError(
+                f"{path}: expected scores by the {DETECTOR_GRAPH} with sha256 {expected[:12]}, got scores by "
+                f"{found[:12]!r}; publish or calibrate the model again"
+            )
         if groups is not None and (groups.shape != scores.shape or groups.dtype.kind not in "iu"):
             raise ArtifactError(
                 f"{path}: expected a group for each of {len(scores):,} scores, got {groups.dtype} {list(groups.shape)}; "
@@ -117,32 +119,15 @@ def write_golden(folder: Path, inputs: Arrays, outputs: Arrays) -> None:
 def write_calibration(folder: Path, scores: Sequence[float] | Floats, groups: NDArray[np.int64] | None = None) -> None:
     """Write calibration.npz into `folder`: `scores` [n] of normal images by models that were not fitted on them.
 
-    `groups` [n], if known, are the numbers of the groups (writer, device, batch) that the images belong to.
+    `groups` [n], if known, are the numbers of the groups (writer, device, batch) that the images belong to. The file is
+    bound to the detector.onnx in `folder`.
     """
     order = np.argsort(np.asarray(scores, np.float32), kind="stable")
     arrays: dict[str, NDArray[Any]] = {"score": np.asarray(scores, np.float32)[order]}
+    arrays["detector"] = np.array(sha256_of(folder / DETECTOR_GRAPH))
     if groups is not None:
         arrays["group"] = groups[order]
     np.savez_compressed(folder / CALIBRATION, allow_pickle=False, **arrays)
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an .npz file by name.
-
-    Raises ArtifactError for a file that is damaged, holds pickled objects or unpacks to more than MAX_ARRAY_BYTES.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > MAX_ARRAY_BYTES:
-            raise ArtifactError(
-                f"{path}: expected at most {MAX_ARRAY_BYTES:,} bytes of arrays, got {unpacked:,}; publish the model again"
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(f"{path}: expected an .npz file of arrays, got {reason}; publish the model again") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -159,6 +144,7 @@ def load(path: Path) -> Artifact:
             f"{path / MANIFEST}: expected the folder's name {path.resolve().name!r}, got {manifest.name!r}; "
             "rename the folder back or publish the model again"
         )
+    _check_sense(path / MANIFEST, manifest)
     for name, expected in manifest.files.items():
         _verify_file(path / name, expected)
     visible = {child.name for child in path.iterdir() if not child.name.startswith(".")}  # .DS_Store does no harm
@@ -175,6 +161,12 @@ def find(models_dir: Path) -> list[Path]:
             f"{models_dir}: expected a folder of published models, found none; give another or publish a model"
         )
     return sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST}"))
+
+
+def incomplete(models_dir: Path) -> list[Path]:
+    """Return the folders in `models_dir` that hold a graph but no manifest.json: `find` leaves them out."""
+    folders = {path.parent for path in models_dir.glob("*/*.onnx")}
+    return sorted(folder for folder in folders if not (folder / MANIFEST).exists())
 
 
 def load_named(models_dir: Path, name: str) -> Artifact:
@@ -232,13 +224,31 @@ def staging(models_dir: Path, name: str, *, replace: bool) -> Iterator[Path]:
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """Return the sha256 of every file in the folder `path`, by file name, without hidden files."""
-    return {file.name: sha256_of(file) for file in sorted(path.iterdir()) if not file.name.startswith(".")}
+    """Return the sha256 of every file in the folder `path`, by file name, without hidden files and the manifest."""
+    files = (file for file in sorted(path.iterdir()) if not file.name.startswith(".") and file.name != MANIFEST)
+    return {file.name: sha256_of(file) for file in files}
 
 
 def seal(path: Path, manifest: Manifest) -> None:
     """Write `manifest`, with the hashes of all other files, into the folder `path`."""
     (path / MANIFEST).write_text(manifest.model_copy(update={"files": hashes(path)}).model_dump_json(indent=2) + "\n")
+
+
+def _check_sense(path: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError if what the manifest says of a model does not fit the graphs that it lists."""
+    size = manifest.image_size
+    expected = (size, size) if manifest.channels == 1 else (size, size, manifest.channels)
+    for name, graph in manifest.graphs.items():
+        for tensor in (*graph.inputs, *graph.outputs):
+            if tensor.name == "pixels" and tensor.shape[1:] != expected:
+                raise ArtifactError(
+                    f"{path}: expected pixels of {list(expected)}, as image_size and channels say, got "
+                    f"{list(tensor.shape[1:])} in the graph {name}; publish the model again"
+                )
+    if manifest.kind == "detector" and not manifest.normal_classes:
+        raise ArtifactError(f"{path}: expected a detector's normal classes, got none; publish the model again")
+    if manifest.takes_labels and not manifest.class_names:
+        raise ArtifactError(f"{path}: expected names for the classes of labels, got none; publish the model again")
 
 
 def _verify_file(path: Path, expected: str) -> None:
@@ -263,6 +273,17 @@ def _swap(new: Path, target: Path, replaced: Path) -> None:
         if occupied:
             replaced.rename(target)
         raise ArtifactError(f"{target}: cannot be written: {error.strerror}; try again") from None
+
+
+def _scores(path: Path, arrays: Arrays) -> Floats:
+    found = arrays.get("score", np.empty(0))
+    if found.ndim != 1 or not len(found) or found.dtype.kind != "f":
+        raise ArtifactError(f"{path}: expected scores of normal images, found none; publish the model again")
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        scores = np.asarray(found, np.float32)
+    if not np.isfinite(scores).all() or np.any(np.diff(scores) < 0):
+        raise ArtifactError(f"{path}: expected finite scores in ascending order, got others; publish the model again")
+    return scores
 
 
 def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:

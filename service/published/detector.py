@@ -14,6 +14,9 @@ from service.published.artifact import Artifact, Floats
 from service.published.conformal import CalibrationSet, Decision, Probabilities, Rule, conformal_p_values, decide
 from service.published.onnx_model import Device, OnnxModel, UsedDevice, verify_golden
 
+OUTPUTS = {"density", "heat", "score"}
+OUTPUTS_OF_AUTOENCODERS = {"l_con", "latent", "reconstruction"}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -155,6 +158,12 @@ class Detector:
             )
         self.manifest = manifest
         graph = manifest.graphs["detector"]
+        needed = OUTPUTS | OUTPUTS_OF_AUTOENCODERS if manifest.reconstructs else OUTPUTS
+        if {tensor.name for tensor in graph.inputs} != {"pixels"} or needed - {tensor.name for tensor in graph.outputs}:
+            raise ArtifactError(
+                f"{artifact.path}: expected a detector that makes {', '.join(sorted(needed))} of pixels, got another "
+                "graph; publish the model again"
+            )
         self._model = OnnxModel(artifact.file(graph.file), graph, device, threads)
         self.calibration_set = artifact.calibration_set()
         verify_golden(self._model, artifact)

@@ -32,10 +32,16 @@ class Generator:
             raise ArtifactError(f"{artifact.path}: expected a generator, got a {manifest.kind}; name another model")
         graph = manifest.graphs.get("generator")
         shapes = {spec.name: spec.shape for spec in graph.inputs} if graph else {}
-        if graph is None or not {"z"} <= shapes.keys() <= {"z", "labels"}:
+        made = {spec.name for spec in graph.outputs} if graph else set()
+        if (
+            graph is None
+            or not {"z"} <= shapes.keys() <= {"z", "labels"}
+            or "pixels" not in made
+            or [type(length) for length in shapes["z"]] != [str, int]
+        ):
             raise ArtifactError(
-                f"{artifact.path}: expected a graph called generator with inputs z and perhaps labels, found none; "
-                "publish the model again"
+                f"{artifact.path}: expected a graph called generator from z [batch, size] and perhaps labels to pixels, "
+                "found none; publish the model again"
             )
         self.manifest = manifest
         self.is_conditional = "labels" in shapes

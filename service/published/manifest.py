@@ -49,33 +49,30 @@ class Provenance(_Frozen):
     the groups of the images, where `data` does not. `groups_sha256` is a hash over the groups; old runs lack it.
     """
 
-    created: str
-    commit: str
-    published_commit: str = "unknown"
-    command: str
-    seed: int
-    data: str
-    data_sha256: Sha256
-    groups: str | None = None
-    groups_sha256: Sha256 | None = None
-    invert: bool = False
-    device: str
-    train_seconds: float
-    versions: dict[str, str]
+    created: str = Field(description="When the training began, ISO 8601.")
+    commit: str = Field(description="The code that trained.")
+    published_commit: str = Field("unknown", description="The code that calibrated and exported.")
+    command: str = Field(description="What was called to train.")
+    seed: int = Field(description="The seed of the training.")
+    data: str = Field(description="Name of the data set.")
+    data_sha256: Sha256 = Field(description="Hash of its images.")
+    groups: str | None = Field(None, description="What told the groups of its images; null if the data set did.")
+    groups_sha256: Sha256 | None = Field(None, description="Hash of the groups; old runs lack it.")
+    invert: bool = Field(False, description="Whether its images are dark on light.")
+    device: str = Field(description="What the training ran on.")
+    train_seconds: float = Field(description="How long the training took.")
+    versions: dict[str, str] = Field(description="Versions of the libraries.")
 
 
 class Guarantee(_Frozen):
-    """What p-values promise: how they were calibrated, on how many `images` and `groups`, and a `statement` for people.
+    """What p-values promise, and how they were calibrated."""
 
-    No p-value is below `smallest_p_value`, no strict one below `smallest_strict_p_value`. `groups` is None where none are known.
-    """
-
-    method: Method
-    images: int
-    groups: int | None = None
-    smallest_p_value: float
-    smallest_strict_p_value: float | None = None
-    statement: str
+    method: Method = Field(description="Which images were kept from which fit.")
+    images: int = Field(description="Number of calibration images.")
+    groups: int | None = Field(None, description="Number of their groups; null where none are known.")
+    smallest_p_value: float = Field(description="No p_value is smaller.")
+    smallest_strict_p_value: float | None = Field(None, description="No strict p_value is smaller.")
+    statement: str = Field(description="The promise, for people.")
 
 
 class Calibration(_Frozen):
@@ -103,14 +100,14 @@ class Metric(_Frozen):
 
     model_config = ConfigDict(extra="ignore")  # files from before version 0.2 also have `seeds`, always 1
 
-    name: str
-    value: float
-    deviation: float
-    deviation_of: DeviationOf | None = None
-    samples: int
-    data: str
-    split: str
-    implementation: str
+    name: str = Field(description="What was measured.")
+    value: float = Field(description="The number.")
+    deviation: float = Field(description="Its standard deviation.")
+    deviation_of: DeviationOf | None = Field(None, description="What the deviation is over; null where it is not known.")
+    samples: int = Field(description="Number of images behind the value.")
+    data: str = Field(description="Name of the data set.")
+    split: str = Field(description="Which of its images.")
+    implementation: str = Field(description="The library or the rule that computed it.")
 
 
 class Manifest(_Frozen):

@@ -93,7 +93,14 @@ def cuda_is_usable() -> bool:
 def verify_golden(model: OnnxModel, artifact: Artifact) -> None:
     """Run the inputs in golden.npz; ArtifactError if an output differs by more than GOLDEN_TOLERANCE."""
     inputs, outputs = artifact.golden()
-    for name, array in model(**inputs).items():
+    try:
+        found = model(**inputs)
+    except Exception as error:  # noqa: BLE001 (as above)
+        raise ArtifactError(
+            f"{artifact.path / GOLDEN}: expected inputs that the graph takes, got others ({_first_line(error)}); "
+            "publish the model again"
+        ) from None
+    for name, array in found.items():
         expected = outputs.get(name)
         difference = np.inf if expected is None else relative_difference(array, expected)
         if difference > GOLDEN_TOLERANCE:

@@ -57,7 +57,7 @@ def test_a_folder_without_a_manifest_or_with_half_of_one_is_refused(folder: Path
 def test_another_signature_than_the_manifest_s_is_refused(folder: Path):
     graphs = json.loads((folder / "manifest.json").read_text())["graphs"]
     graphs["detector"]["inputs"][0]["shape"] = ["batch", 28, 28]
-    edit(folder, graphs=graphs)
+    edit(folder, graphs=graphs, image_size=28)
     with pytest.raises(ArtifactError, match=r"expected pixels tensor\(uint8\)\['batch', 28, 28\]"):
         Detector(artifact.load(folder))
 

@@ -24,6 +24,7 @@ def test_detectors_that_say_nothing_were_calibrated_on_random_images(models_dir:
 
 
 def test_the_group_of_each_calibration_score_is_kept_in_order_of_the_scores(tmp_path: Path):
+    (tmp_path / artifact.DETECTOR_GRAPH).touch()
     artifact.write_calibration(tmp_path, [3.0, 1.0, 2.0], np.array([7, 5, 6]))
     with np.load(tmp_path / "calibration.npz") as arrays:
         assert (arrays["score"].tolist(), arrays["group"].tolist()) == ([1, 2, 3], [5, 6, 7])
