@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service import images
-from service.http import access, arrays, inference, log, prometheus, schemas, uploads
+from service.http import access, arrays, document, inference, log, prometheus, schemas, uploads
 from service.http.access import EVERYBODY, Access, ApiKeys
 from service.http.admission import Admission, Admitted, Pace, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
@@ -35,18 +35,11 @@ from service.images import Pixels
 from service.published.conformal import Decision
 from service.published.detector import Row, Scores, require_reconstruction
 from service.published.generator import CHUNK
+from service.version import VERSION
 
 WEB = Path(__file__).parents[1] / "web"
-DESCRIPTION = """Oddglyph compares a small image with the normal images of a model. It answers with a score, a p-value and
-a heat map. It also generates images. Every refusal is `{"detail": "one sentence"}`, and every answer has an `X-Request-ID`.
-If the service asks for a key, send `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.Refusal} for status in (400, 401, 404, 413, 415, 422, 503)
-}
-ARRAY_SCHEMA = schemas.ScoreArrayBody.model_json_schema()  # documentation only, as the route parses the body itself
-PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 
-router = APIRouter(responses=REFUSALS)
+router = APIRouter(generate_unique_id_function=document.operation_id)
 
 
 def build_app() -> FastAPI:
@@ -56,8 +49,9 @@ def build_app() -> FastAPI:
     """
     app = FastAPI(
         title="oddglyph",
-        version="1",
-        description=DESCRIPTION,
+        version=VERSION,
+        description=document.DESCRIPTION,
+        openapi_tags=document.TAGS,
         openapi_url="/docs.json",
         docs_url=None,
         redoc_url=None,
@@ -92,31 +86,36 @@ def page() -> FileResponse:
     return FileResponse(WEB / "index.html")
 
 
-@router.get("/livez")
+@router.get("/livez", tags=["operation"])
 async def alive() -> schemas.Health:
     """Return that the process answers."""
     return schemas.Health(status="alive")
 
 
-@router.get("/readyz")
+@router.get("/readyz", tags=["operation"], responses=document.refusals(503))
 async def ready(_: Models) -> schemas.Health:
     """Return that the models are loaded; status 503 while they are not."""
     return schemas.Health(status="ready")
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    response_class=PlainTextResponse,
+    responses=document.TEXT | document.refusals(401),
+)
 def metrics() -> Response:
     """Return metrics in Prometheus' text format."""
     return Response(prometheus.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/models")
+@router.get("/models", tags=["models"], responses=document.refusals(401, 503))
 def list_models(catalog: Models) -> schemas.ModelList:
     """Return all served models."""
     return schemas.ModelList(models=[served.details for served in catalog.models.values()])
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", tags=["models"], responses=document.refusals(*document.OF_QUERIES))
 def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
     """Return one model with its metrics and provenance."""
     details = catalog.model(name).details
@@ -132,12 +131,18 @@ def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
     return details.model_copy(update={"drift": drift})
 
 
-@router.post("/score", dependencies=[Depends(uploads.multipart_only)], response_model_exclude_none=True)
+@router.post(
+    "/score",
+    tags=["scoring"],
+    dependencies=[Depends(uploads.multipart_only)],
+    response_model_exclude_none=True,
+    responses=document.refusals(*document.OF_BODIES),
+)
 async def score(
     catalog: Models,
     place: Admitted,
     query: Annotated[schemas.ScoreOptions, Query()],
-    form: Annotated[schemas.ScoreForm, Form()],
+    form: Annotated[schemas.ScoreForm, Form(media_type="multipart/form-data")],
 ) -> schemas.ScoreAnswer:
     """Return scores of uploaded images. Options are form fields or query parameters."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
@@ -151,9 +156,11 @@ async def score(
 
 @router.post(
     "/score/array",
+    tags=["scoring"],
     dependencies=[Depends(uploads.json_only)],
     response_model_exclude_none=True,
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": ARRAY_SCHEMA}}}},
+    responses=document.refusals(*document.OF_BODIES),
+    openapi_extra=document.ARRAY_BODY,
 )
 async def score_array(request: Request, catalog: Models, place: Admitted) -> schemas.ScoreAnswer:
     """Return scores of images given as nested lists."""
@@ -207,17 +214,18 @@ async def _compare(
 
 @router.post(
     "/reconstruct",
+    tags=["scoring"],
     dependencies=[Depends(uploads.multipart_only)],
     response_model=schemas.PictureAnswer,
     response_model_exclude_none=True,
-    responses=PNG,
+    responses=document.PNG | document.refusals(406, *document.OF_BODIES),
 )
 async def reconstruct(
     request: Request,
     catalog: Models,
     place: Admitted,
     query: Annotated[schemas.ImageOptions, Query()],
-    form: Annotated[schemas.ImageForm, Form()],
+    form: Annotated[schemas.ImageForm, Form(media_type="multipart/form-data")],
 ) -> Response | schemas.PictureAnswer:
     """Return reconstructions of uploaded images: a PNG for one image, JSON for many or if Accept asks for JSON."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
@@ -234,17 +242,18 @@ async def reconstruct(
 
 @router.post(
     "/explain",
+    tags=["scoring"],
     dependencies=[Depends(uploads.multipart_only)],
     response_model=schemas.ExplainAnswer,
     response_model_exclude_none=True,
-    responses=PNG,
+    responses=document.PNG | document.refusals(406, *document.OF_BODIES),
 )
 async def explain(
     request: Request,
     catalog: Models,
     place: Admitted,
     query: Annotated[schemas.ExplainOptions, Query()],
-    form: Annotated[schemas.ExplainForm, Form()],
+    form: Annotated[schemas.ExplainForm, Form(media_type="multipart/form-data")],
 ) -> Response | schemas.ExplainAnswer:
     """Return heat maps that show where uploaded images are odd, as PNG or JSON like /reconstruct."""
     options = query.model_copy(update=form.model_dump(exclude_unset=True, exclude={"images"}))
@@ -267,8 +276,15 @@ async def explain(
     return schemas.ExplainAnswer(model=compared.model, results=results)
 
 
-@router.get("/sample", response_model=schemas.SampleAnswer, responses=PNG)
-async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]) -> Response | schemas.SampleAnswer:
+@router.get(
+    "/sample",
+    tags=["generation"],
+    response_model=schemas.SampleAnswer,
+    responses=document.PNG | document.refusals(*document.OF_QUERIES),
+)
+async def sample(
+    request: Request, catalog: Models, query: Annotated[schemas.SampleQuery, Query()]
+) -> Response | schemas.SampleAnswer:
     """Return generated images: one PNG with a nearly square grid, or JSON."""
     served = catalog.generator(query.model)
     log.note(model=served.details.name, images=query.n)
@@ -276,11 +292,19 @@ async def sample(catalog: Models, query: Annotated[schemas.SampleQuery, Query()]
     pieces = [partial(draw, min(CHUNK, query.n - start), start=start) for start in range(0, query.n, CHUNK)]
     pixels = np.concatenate(await served.turnstile(pieces, query.n))
     classes = [served.generator.class_of(query.class_name, k) for k in range(query.n)]
-    return await _sample_answer(served, query.format, pixels, classes, columns=math.ceil(math.sqrt(query.n)))
+    columns, as_json = math.ceil(math.sqrt(query.n)), _as_json(request, query.format)
+    return await _sample_answer(served, as_json, pixels, classes, columns)
 
 
-@router.get("/sample/walk", response_model=schemas.SampleAnswer, responses=PNG)
-async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) -> Response | schemas.SampleAnswer:
+@router.get(
+    "/sample/walk",
+    tags=["generation"],
+    response_model=schemas.SampleAnswer,
+    responses=document.PNG | document.refusals(*document.OF_QUERIES),
+)
+async def walk(
+    request: Request, catalog: Models, query: Annotated[schemas.WalkQuery, Query()]
+) -> Response | schemas.SampleAnswer:
     """Return a row of generated images that lead from one seed to another: one PNG, or JSON."""
     served = catalog.generator(query.model)
     log.note(model=served.details.name, images=query.steps)
@@ -288,7 +312,7 @@ async def walk(catalog: Models, query: Annotated[schemas.WalkQuery, Query()]) ->
     draw = partial(served.generator.walk, query.class_name, seeds, query.steps)
     [pixels] = await served.turnstile([draw], query.steps)
     classes = [served.generator.class_of(query.class_name, 0)] * query.steps
-    return await _sample_answer(served, query.format, pixels, classes, columns=query.steps)
+    return await _sample_answer(served, _as_json(request, query.format), pixels, classes, columns=query.steps)
 
 
 def _rows(served: ServedDetector, ids: list[str], scores: Scores, decision: Decision) -> list[Row]:
@@ -313,16 +337,20 @@ def _answer(
 
 
 async def _sample_answer(
-    served: ServedGenerator, format_: str, pixels: Pixels, classes: list[str | None], columns: int
+    served: ServedGenerator, as_json: bool, pixels: Pixels, classes: list[str | None], columns: int
 ) -> Response | schemas.SampleAnswer:
     prometheus.GENERATED.labels(served.details.name).inc(len(pixels))
-    if format_ == "png":
+    if not as_json:
         return _png_answer(await asyncio.to_thread(images.encode_png, images.grid(pixels, columns)))
     results = [
         schemas.Sample(id=str(k), png=_text(png), class_name=class_name)
         for k, (png, class_name) in enumerate(zip(await _pngs(pixels), classes, strict=True))
     ]
     return schemas.SampleAnswer(model=served.details.name, results=results)
+
+
+def _as_json(request: Request, wish: str | None) -> bool:
+    return wish == "json" or (wish is None and request.headers.get("accept", "").startswith("application/json"))
 
 
 def _wants_png(request: Request, count: int) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.http import examples
 from service.http.limits import (
     MAX_IMAGES,
     MAX_NAME_CHARACTERS,
@@ -21,6 +22,13 @@ from service.published.manifest import Guarantee, Metric, Provenance
 from service.published.onnx_model import UsedDevice
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
+Used = Annotated[str, Field(description="Name of the model that was used.")]
+Png = Annotated[str, Field(description="A PNG file, base64.")]
+NameOfImage = Annotated[str, Field(description="Name of the file, or position of the image.")]
+
+
+def _example(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class _Known(BaseModel):
@@ -69,7 +77,12 @@ Uploads = Annotated[
     Field(
         description=f"1 to {MAX_IMAGES} files, {', '.join(FORMATS)}, each at most {MAX_IMAGE_BYTES:,} bytes and "
         f"{MAX_IMAGE_SIDE} pixels a side. All together have at most {MAX_REQUEST_BYTES:,} bytes and {MAX_PIXELS:,} pixels; "
-        "a progressive JPEG counts once per scan."
+        "a progressive JPEG counts once per scan.",
+        json_schema_extra={
+            "items": {"type": "string", "format": "binary"},  # what client generators take for a file
+            "minItems": 1,
+            "maxItems": MAX_IMAGES,
+        },
     ),
 ]
 
@@ -92,24 +105,37 @@ class ImageForm(ImageOptions):
 class ExplainForm(ExplainOptions):
     """Uploaded images to explain."""
 
+    model_config = _example(examples.IMAGE_FORM)
+
     images: Uploads
 
 
 class ScoreForm(ScoreOptions):
     """Uploaded images to score."""
 
+    model_config = _example(examples.SCORE_FORM)
+
     images: Uploads
+
+
+PIXELS = {
+    "type": "array",
+    "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 1},
+    "minItems": 1,
+}
 
 
 class ScoreArrayBody(ScoreOptions):
     """Images as nested lists of integers."""
+
+    model_config = _example(examples.ARRAY_BODY)
 
     images: Annotated[
         list[Any],
         Field(
             description=f"1 to {MAX_IMAGES} grey images of one size, [N][height][width], each value an integer from 0 "
             f"(black) to 255 (white); at most {MAX_IMAGE_SIDE} pixels a side.",
-            json_schema_extra={"items": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}},
+            json_schema_extra={"items": PIXELS, "minItems": 1, "maxItems": MAX_IMAGES},
         ),
     ]
 
@@ -117,49 +143,55 @@ class ScoreArrayBody(ScoreOptions):
 class ScoreAnswer(BaseModel):
     """Scores in the order of the images sent."""
 
-    model: str
-    alpha: float
+    model_config = _example(examples.SCORES)
+
+    model: Used
+    alpha: float = Field(description="As asked for: an image is an anomaly if its p_value is at most this.")
     strict: Literal[True] | None = Field(None, description="Present where strict p-values were asked for.")
     confidence: float | None = Field(None, description="Present where it was asked for.")
     threshold: float | None = Field(None, description="With confidence: the largest p_value that is an anomaly.")
     note: str | None = Field(None, description="Why no image can be an anomaly at this alpha, and what it would take.")
-    results: list[Row]
+    results: list[Row] = Field(description="A row for each image, in the order sent.")
 
 
 class Picture(BaseModel):
     """One PNG file in base64."""
 
-    id: str
-    png: str
+    id: NameOfImage
+    png: Png
 
 
 class Reconstruction(BaseModel):
     """One PNG file in base64; or `error`, the reason why the image could not be read."""
 
-    id: str
-    png: str | None = None
-    error: str | None = None
+    id: NameOfImage
+    png: Png | None = Field(None, description="The picture that the route is named after: a PNG file, base64.")
+    error: str | None = Field(None, description="Why the image could not be read.")
 
 
 class Explanation(Reconstruction):
     """The heat map as `png`, the image as the model sees it as `input`, its reconstruction if there is one; or `error`."""
 
-    input: str | None = None
-    reconstruction: str | None = None
+    input: str | None = Field(None, description="The image as the model sees it: a PNG file, base64.")
+    reconstruction: str | None = Field(None, description="What the model makes of it: a PNG file, base64.")
 
 
 class PictureAnswer(BaseModel):
     """Pictures in the order of the images sent."""
 
-    model: str
-    results: list[Reconstruction]
+    model_config = _example(examples.PICTURES)
+
+    model: Used
+    results: list[Reconstruction] = Field(description="A picture for each image, in the order sent.")
 
 
 class ExplainAnswer(BaseModel):
     """Explanations in the order of the images sent."""
 
-    model: str
-    results: list[Explanation]
+    model_config = _example(examples.EXPLANATIONS)
+
+    model: Used
+    results: list[Explanation] = Field(description="An explanation for each image, in the order sent.")
 
 
 class _Generation(_Known):
@@ -169,8 +201,9 @@ class _Generation(_Known):
     class_name: Name | None = Field(
         None, alias="class", description="Name or index of a class. If absent, all classes in turn."
     )
-    format: Literal["png", "json"] = Field(
-        "png", description="One PNG with all images, or JSON with one PNG per image."
+    format: Literal["png", "json"] | None = Field(
+        None,
+        description="One PNG with all images, or JSON with one PNG per image. If absent, JSON if Accept asks for it, else PNG.",
     )
 
 
@@ -195,24 +228,28 @@ class WalkQuery(_Generation):
 class Sample(Picture):
     """One generated image; `id` is its place k."""
 
-    class_name: str | None = Field(serialization_alias="class", description="Null if the model is not conditional.")
+    class_name: str | None = Field(
+        serialization_alias="class", description="Name of its class; null if the model is not conditional."
+    )
 
 
 class SampleAnswer(BaseModel):
     """Generated images, in order."""
 
-    model: str
-    results: list[Sample]
+    model_config = _example(examples.SAMPLES)
+
+    model: Used
+    results: list[Sample] = Field(description="The images in order.")
 
 
 class ModelSummary(BaseModel):
     """A served model."""
 
-    name: str
-    kind: Literal["detector", "generator"]
-    summary: str
-    image_size: int
-    is_default: bool
+    name: str = Field(description="The name by which requests ask for it.")
+    kind: Literal["detector", "generator"] = Field(description="Detectors score images, generators make them.")
+    summary: str = Field(description="One line about the model.")
+    image_size: int = Field(description="Side in pixels of the images that the model takes or makes.")
+    is_default: bool = Field(description="Whether requests that name no model get this one.")
     normal_classes: list[str] = Field(description="Detectors: the classes that the model takes for normal.")
     members: list[str] = Field(description="Groups: the names of their detectors.")
     class_names: list[str] = Field(description="Generators: the classes to choose from.")
@@ -240,26 +277,34 @@ class DriftState(BaseModel):
 class ModelDetails(ModelSummary):
     """A served model with metrics and provenance. For a group, see its members."""
 
+    model_config = _example(examples.DETAILS)
+
     guarantee: Guarantee | None = Field(description="Detectors: what p_value promises, and how it was calibrated.")
-    metrics: list[Metric]
-    recipe: dict[str, Any] | None
-    provenance: Provenance | None
+    metrics: list[Metric] = Field(description="Its measured quality; empty for a group.")
+    recipe: dict[str, Any] | None = Field(description="How it was trained, whole; null for a group.")
+    provenance: Provenance | None = Field(description="Where its weights come from; null for a group.")
     drift: DriftState | None = Field(None, description="Detectors: none before the first image was scored.")
 
 
 class ModelList(BaseModel):
     """All served models, detectors first."""
 
-    models: list[ModelSummary]
+    model_config = _example(examples.MODELS)
+
+    models: list[ModelSummary] = Field(description="Detectors, groups of them, then generators.")
 
 
 class Health(BaseModel):
     """The state of the service; the status of the answer says the same."""
 
-    status: Literal["alive", "ready"]
+    model_config = _example({"status": "ready"})
+
+    status: Literal["alive", "ready"] = Field(description="What the service is.")
 
 
 class Refusal(BaseModel):
     """Why a request is refused, in one sentence."""
 
-    detail: str
+    model_config = _example(examples.REFUSAL)
+
+    detail: str = Field(description="What was expected, what was got and what to do.")

@@ -1,0 +1,73 @@
+"""One example for each body and answer in /docs.json; a test checks each against its schema."""
+
+from typing import Any
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # one black pixel
+UNREADABLE = "image: expected PNG, JPEG, WEBP, BMP, GIF, got 19 bytes that begin b'hello, t'; convert it"
+
+OPTIONS: dict[str, Any] = {"model": "mnist-0", "invert": False}
+IMAGE_FORM: dict[str, Any] = {"images": ["(contents of zero.png)", "(contents of six.png)"], **OPTIONS}
+SCORE_FORM: dict[str, Any] = {**IMAGE_FORM, "alpha": 0.05}
+ARRAY_BODY: dict[str, Any] = {"images": [[[0, 0, 0], [0, 255, 0], [0, 0, 0]]], **OPTIONS, "alpha": 0.05}
+
+ROW: dict[str, Any] = {
+    "id": "zero.png",
+    "l_con": 0.0198914,
+    "latent": 1.0460503,
+    "density": 1.4713743,
+    "score": 1.4713743,
+    "p_value": 0.17182817182817184,
+    "is_anomaly": False,
+}
+ERROR_ROW: dict[str, Any] = {"id": "notes.txt", "error": UNREADABLE}
+SCORES: dict[str, Any] = {"model": "mnist-0", "alpha": 0.05, "results": [ROW, ERROR_ROW]}
+PICTURES: dict[str, Any] = {"model": "mnist-0", "results": [{"id": "zero.png", "png": PNG}, ERROR_ROW]}
+EXPLANATIONS: dict[str, Any] = {
+    "model": "mnist-0",
+    "results": [{"id": "zero.png", "png": PNG, "input": PNG, "reconstruction": PNG}, ERROR_ROW],
+}
+SAMPLES: dict[str, Any] = {"model": "cifar10-cond", "results": [{"id": "0", "png": PNG, "class": "cat"}]}
+
+SUMMARY: dict[str, Any] = {
+    "name": "mnist-0",
+    "kind": "detector",
+    "summary": "0 of mnist as normal; one encoder for image, reconstruction and latent",
+    "image_size": 32,
+    "is_default": True,
+    "normal_classes": ["0"],
+    "members": [],
+    "class_names": [],
+    "calibration_size": 1000,
+}
+MODELS: dict[str, Any] = {"models": [SUMMARY]}
+DETAILS: dict[str, Any] = {
+    **SUMMARY,
+    "metrics": [
+        {
+            "name": "auroc.score",
+            "value": 0.9996,
+            "deviation": 0.0002,
+            "deviation_of": "bootstrap",
+            "samples": 10_000,
+            "data": "mnist",
+            "split": "test",
+            "implementation": "sklearn.metrics.roc_auc_score",
+        }
+    ],
+    "recipe": {"name": "shared-aae", "epochs": 25},
+    "provenance": {
+        "created": "2026-11-01T12:00:00+00:00",
+        "commit": "096e6d6f00000000000000000000000000000000",
+        "published_commit": "096e6d6f00000000000000000000000000000000",
+        "command": "oddglyph-train fit shared-aae --normal-class 0",
+        "seed": 0,
+        "data": "mnist",
+        "data_sha256": "0" * 64,
+        "invert": False,
+        "device": "cpu",
+        "train_seconds": 1200.0,
+        "versions": {"torch": "2.9.0"},
+    },
+}
+REFUSAL: dict[str, Any] = {"detail": "model 'mnist': expected one of: mnist-0, mnist-1; see GET /models"}
+METRICS = 'oddglyph_images_scored_total{model="mnist-0"} 80.0\n'
