@@ -16,10 +16,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import clients
-import processes
-from clients import Client
 from servers import REPOSITORY, serving
+from soak import clients, processes
+from soak.clients import Client
 
 IMAGES = 64
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import httpx
-from clients import Client, _whole, get
 from PIL import Image
+from soak.clients import Client, _whole, get
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
