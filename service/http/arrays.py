@@ -44,7 +44,7 @@ def parse(body: bytes, form: type[Body], max_counts: Mapping[str, int] = MAX_COU
                 f"body: expected at most {most:,} characters {character}, got {found:,}; see /docs.json for the format"
             )
     try:
-        return form.model_validate(_loads(body))
+        return form.model_validate(_loads(body), strict=True)
     except ValidationError as error:
         errors = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(errors) from None
@@ -93,6 +93,8 @@ def _rows(image: Any, height: int) -> list[Any]:
 def _row(row: Any, width: int) -> bytes:
     if _length(row, "a row") != width:
         raise _ragged(width, len(row))
+    if float in {type(value) for value in row}:  # 255.0 is an integer to JSON, and how NumPy writes its floats
+        row = [int(value) if type(value) is float and value.is_integer() else value for value in row]
     if others := {type(value) for value in row} - {int}:
         kinds = " and ".join(sorted(KINDS[each] for each in others))
         raise ImageError(f"images: expected integers from 0 to 255, got {kinds}; send grey values")

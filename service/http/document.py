@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from service.http import examples, schemas
 from service.http.limits import BODY_SECONDS, MAX_REQUEST_BYTES, WORK_SECONDS
@@ -12,9 +13,9 @@ Responses = dict[int | str, dict[str, Any]]
 DESCRIPTION = """Tells whether a small image looks like what a model was taught is normal, how sure it is and where it
 differs; and generates images.
 
-Every refusal is `{"detail": "one sentence"}`, and every answer has an `X-Request-ID`. If the service asks for a key, send
-`Authorization: Bearer KEY` or `X-API-Key: KEY`. Besides the statuses listed, a request that is no HTTP gets 400, another
-method than those listed 405, and a body that should not be there 400, 408 or 413.
+Every refusal is `{"detail": "one sentence"}`, or `{"error": "one sentence"}` at /v2, and every answer has an `X-Request-ID`.
+If the service asks for a key, send `Authorization: Bearer KEY` or `X-API-Key: KEY`. Besides the statuses listed, a request
+that is no HTTP gets 400, another method than those listed 405, and a body that should not be there 400, 408 or 413.
 
 Where a route answers a PNG or JSON, `Accept` decides, unless its `format` is given. Clients that expect JSON always send
 `Accept: application/json`."""
@@ -23,6 +24,7 @@ TAGS = [
     {"name": "scoring", "description": "How odd images are, and where."},
     {"name": "generation", "description": "Images that a model makes."},
     {"name": "models", "description": "What is served."},
+    {"name": "Open Inference Protocol", "description": "The same models, as other inference servers serve theirs."},
     {"name": "operation", "description": "For those who run the service."},
 ]
 
@@ -47,6 +49,12 @@ PNG: Responses = {
         "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+BYTES: Responses = {
+    200: {
+        "description": "The outputs, as JSON or behind the JSON as raw bytes.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 TEXT: Responses = {
     200: {"description": "All metrics.", "content": {"text/plain": {"example": examples.METRICS}}},
 }
@@ -59,9 +67,9 @@ ARRAY_BODY = {
 }
 
 
-def refusals(*statuses: int) -> Responses:
-    """Return what FastAPI is to document of the refusals with `statuses`."""
-    return {status: {"model": schemas.Refusal, "description": MEANINGS[status]} for status in statuses}
+def refusals(*statuses: int, model: type[BaseModel] = schemas.Refusal) -> Responses:
+    """Return what FastAPI is to document of the refusals with `statuses`, each a `model`."""
+    return {status: {"model": model, "description": MEANINGS[status]} for status in statuses}
 
 
 def operation_id(route: APIRoute) -> str:

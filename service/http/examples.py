@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from service.published.guarantee import STATEMENTS
+from service.version import VERSION
+
+FILE = "GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"  # a pixel, in what text can hold
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # one black pixel
 UNREADABLE = "image: expected PNG, JPEG, WEBP, BMP, GIF, got 19 bytes that begin b'hello, t'; convert it"
 
 OPTIONS: dict[str, Any] = {"model": "mnist-0", "invert": False}
-IMAGE_FORM: dict[str, Any] = {"images": ["(contents of zero.png)", "(contents of six.png)"], **OPTIONS}
+IMAGE_FORM: dict[str, Any] = {"images": [FILE], **OPTIONS}
+EXPLAIN_FORM: dict[str, Any] = {**IMAGE_FORM, "kind": "heat"}
 SCORE_FORM: dict[str, Any] = {**IMAGE_FORM, "alpha": 0.05}
 ARRAY_BODY: dict[str, Any] = {"images": [[[0, 0, 0], [0, 255, 0], [0, 0, 0]]], **OPTIONS, "alpha": 0.05}
 
@@ -38,10 +43,21 @@ SUMMARY: dict[str, Any] = {
     "members": [],
     "class_names": [],
     "calibration_size": 1000,
+    "smallest_p_value": 0.000999000999000999,
+    "device": "cpu",
+    "reconstructs": True,
 }
 MODELS: dict[str, Any] = {"models": [SUMMARY]}
 DETAILS: dict[str, Any] = {
     **SUMMARY,
+    "guarantee": {
+        "method": "held-out images",
+        "images": 1000,
+        "groups": None,
+        "smallest_p_value": 0.000999000999000999,
+        "smallest_strict_p_value": None,
+        "statement": STATEMENTS["held-out images"],
+    },
     "metrics": [
         {
             "name": "auroc.score",
@@ -71,3 +87,23 @@ DETAILS: dict[str, Any] = {
 }
 REFUSAL: dict[str, Any] = {"detail": "model 'mnist': expected one of: mnist-0, mnist-1; see GET /models"}
 METRICS = 'oddglyph_images_scored_total{model="mnist-0"} 80.0\n'
+
+SERVER: dict[str, Any] = {"name": "oddglyph", "version": VERSION, "extensions": ["binary_tensor_data"]}
+HEALTH: dict[str, Any] = {"live": True}
+TENSORS: dict[str, Any] = {
+    "name": "mnist-0",
+    "versions": ["1"],
+    "platform": "onnxruntime_onnx",
+    "inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [-1, 32, 32]}],
+    "outputs": [{"name": "p_value", "datatype": "FP64", "shape": [-1]}],
+}
+INFERENCE: dict[str, Any] = {
+    "inputs": [{"name": "pixels", "datatype": "UINT8", "shape": [1, 32, 32], "data": [0] * 32 * 32}],
+    "outputs": [{"name": "p_value"}],
+}
+INFERRED: dict[str, Any] = {
+    "model_name": "mnist-0",
+    "model_version": "1",
+    "outputs": [{"name": "p_value", "datatype": "FP64", "shape": [1], "data": [0.17182817182817184]}],
+}
+ERROR: dict[str, Any] = {"error": "outputs: expected some of score, p_value, got 'scores'"}

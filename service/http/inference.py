@@ -5,15 +5,15 @@ Source: kserve/open-inference-protocol, inference_rest.md. A model has one versi
 """
 
 from functools import partial
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
+from service import version
 from service.errors import TooLargeError, UnknownModelError, ValueRangeError
-from service.http import arrays, log, prometheus, schemas, tensors, uploads
+from service.http import arrays, document, examples, log, prometheus, schemas, tensors, uploads
 from service.http.admission import Admitted, Place
 from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
@@ -49,63 +49,77 @@ def whole(form: type[BaseModel]) -> Any:
 class ServerMetadata(BaseModel):
     """Name and version of the server, and the extensions of the protocol that it supports."""
 
-    name: str
-    version: str
-    extensions: list[str]
+    model_config = schemas.example(examples.SERVER)
+
+    name: str = Field(description="The name of the server.")
+    version: str = Field(description="The version.")
+    extensions: list[str] = Field(description="The supported extensions of the protocol.")
 
 
 class ModelMetadata(BaseModel):
     """The input and output tensors of a model."""
 
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
+    model_config = schemas.example(examples.TENSORS)
+
+    name: str = Field(description="The name of the model.")
+    versions: list[str] = Field(description="The versions of the model; 1 is the only one.")
+    platform: str = Field(description="The runtime of the model.")
+    inputs: list[TensorMetadata] = Field(description="The input tensors. A request needs all of them.")
+    outputs: list[TensorMetadata] = Field(description="The output tensors. A request may choose some.")
 
 
-class Health(BaseModel):
+class InferenceHealth(BaseModel):
     """Whether the server, or a model, answers."""
 
-    live: bool = True
+    model_config = schemas.example(examples.HEALTH)
+
+    live: bool = Field(True, description="True in every answer.")
 
 
 class InferenceRequest(BaseModel):
     """Input tensors, and the requested outputs; if no output is named, all outputs."""
 
-    id: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = None
-    parameters: Parameters = {}
-    inputs: list[tensors.InputTensor]
-    outputs: list[RequestedOutput] = []
+    model_config = schemas.example(examples.INFERENCE)
+
+    id: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = Field(
+        None, description="Any text. The answer repeats it."
+    )
+    parameters: Parameters = Field({}, description="`binary_data_output`: whether all outputs are answered as raw bytes.")
+    inputs: list[tensors.InputTensor] = Field(description="Each input of the model, once.")
+    outputs: list[RequestedOutput] = Field([], description="The requested outputs. If none is named, all outputs.")
 
 
 class InferenceAnswer(BaseModel):
     """The output tensors, in the order of the request."""
 
-    model_name: str
-    model_version: str = VERSION
-    id: str | None = None
-    outputs: list[OutputTensor]
+    model_config = schemas.example(examples.INFERRED)
+
+    model_name: str = Field(description="The name of the model.")
+    model_version: str = Field(VERSION, description="The version.")
+    id: str | None = Field(None, description="The id of the request, if it has one.")
+    outputs: list[OutputTensor] = Field(description="The output tensors.")
 
 
 class InferenceError(BaseModel):
     """Why a request is refused, in one sentence."""
 
-    error: str
+    model_config = schemas.example(examples.ERROR)
+
+    error: str = Field(description="What was expected, what was got and what to do.")
 
 
 REQUEST: dict[str, Any] = {  # for the documentation: the route parses the body itself, in a thread
     "requestBody": {"required": True, "content": {"application/json": {"schema": whole(InferenceRequest)}}}
 }
 
-router = APIRouter(
-    prefix=PREFIX,
-    tags=["Open Inference Protocol"],
-    responses={status: {"model": InferenceError} for status in (400, 401, 404, 413, 415, 422, 503)},
-)
+OF_HEALTH = document.refusals(401, 503, model=InferenceError)
+OF_MODELS = document.refusals(*document.OF_QUERIES, model=InferenceError)
+INFERRED = document.BYTES | document.refusals(400, *document.OF_QUERIES, 408, 413, model=InferenceError)
+
+router = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"], generate_unique_id_function=document.operation_id)
 
 
-def _served(http: Request, catalog: Models, name: schemas.Name) -> ServedDetector | ServedGenerator:
+def _served(http: Request, catalog: Models, name: schemas.NameInPath) -> ServedDetector | ServedGenerator:
     found = http.path_params.get("version", VERSION)  # FastAPI allows no default for a parameter in a path
     if found != VERSION:
         raise UnknownModelError(f"version {short(found)}: expected {VERSION}, the only one; leave it out")
@@ -116,20 +130,20 @@ Served = Annotated[ServedDetector | ServedGenerator, Depends(_served)]
 
 
 @router.get("", include_in_schema=False)
-@router.get("/")
+@router.get("/", responses=document.refusals(401, model=InferenceError))
 def server_metadata() -> ServerMetadata:
     """Return name, version and extensions of the server."""
-    return ServerMetadata(name="oddglyph", version=version("oddglyph"), extensions=["binary_tensor_data"])
+    return ServerMetadata(name="oddglyph", version=version.VERSION, extensions=["binary_tensor_data"])
 
 
-@router.get("/health/live")
-@router.get("/health/ready")
-def health(_: Models) -> Health:
+@router.get("/health/live", name="server_live", responses=OF_HEALTH)
+@router.get("/health/ready", name="server_ready", responses=OF_HEALTH)
+def health(_: Models) -> InferenceHealth:
     """Return that the server has its models; status 503 while it has none."""
-    return Health()
+    return InferenceHealth()
 
 
-@router.get("/models/{name}")
+@router.get("/models/{name}", responses=OF_MODELS)
 @router.get("/models/{name}/versions/{version}", include_in_schema=False)
 def model_metadata(served: Served) -> ModelMetadata:
     """Return the input and output tensors of a model."""
@@ -142,14 +156,14 @@ def model_metadata(served: Served) -> ModelMetadata:
     )
 
 
-@router.get("/models/{name}/ready")
+@router.get("/models/{name}/ready", name="model_ready", responses=OF_MODELS)
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
-def model_health(_: Served) -> Health:
+def model_health(_: Served) -> InferenceHealth:
     """Return that a model is ready."""
-    return Health()
+    return InferenceHealth()
 
 
-@router.post("/models/{name}/infer", response_model=InferenceAnswer, openapi_extra=REQUEST)
+@router.post("/models/{name}/infer", response_model=InferenceAnswer, responses=INFERRED, openapi_extra=REQUEST)
 @router.post("/models/{name}/versions/{version}/infer", response_model=InferenceAnswer, include_in_schema=False)
 async def infer(http: Request, served: Served, place: Admitted) -> Response:
     """Return the outputs of a model in JSON, or as raw bytes after the JSON if the request asks for bytes."""

@@ -116,7 +116,7 @@ def list_models(catalog: Models) -> schemas.ModelList:
 
 
 @router.get("/models/{name}", tags=["models"], responses=document.refusals(*document.OF_QUERIES))
-def describe_model(catalog: Models, name: schemas.Name) -> schemas.ModelDetails:
+def describe_model(catalog: Models, name: schemas.NameInPath) -> schemas.ModelDetails:
     """Return one model with its metrics and provenance."""
     details = catalog.model(name).details
     found = prometheus.read(details.name) if details.kind == "detector" else {}

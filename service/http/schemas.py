@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import UploadFile
+from fastapi import Path, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.http import examples
@@ -22,12 +22,14 @@ from service.published.manifest import Guarantee, Metric, Provenance
 from service.published.onnx_model import UsedDevice
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
+NameInPath = Annotated[str, Path(max_length=MAX_NAME_CHARACTERS, description="Name of a model; see GET /models.")]
 Used = Annotated[str, Field(description="Name of the model that was used.")]
 Png = Annotated[str, Field(description="A PNG file, base64.")]
 NameOfImage = Annotated[str, Field(description="Name of the file, or position of the image.")]
 
 
-def _example(value: dict[str, Any]) -> ConfigDict:
+def example(value: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a model whose schema shows `value`."""
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
@@ -99,13 +101,15 @@ class ExplainOptions(ImageOptions):
 class ImageForm(ImageOptions):
     """Uploaded images to reconstruct."""
 
+    model_config = example(examples.IMAGE_FORM)
+
     images: Uploads
 
 
 class ExplainForm(ExplainOptions):
     """Uploaded images to explain."""
 
-    model_config = _example(examples.IMAGE_FORM)
+    model_config = example(examples.EXPLAIN_FORM)
 
     images: Uploads
 
@@ -113,7 +117,7 @@ class ExplainForm(ExplainOptions):
 class ScoreForm(ScoreOptions):
     """Uploaded images to score."""
 
-    model_config = _example(examples.SCORE_FORM)
+    model_config = example(examples.SCORE_FORM)
 
     images: Uploads
 
@@ -128,7 +132,7 @@ PIXELS = {
 class ScoreArrayBody(ScoreOptions):
     """Images as nested lists of integers."""
 
-    model_config = _example(examples.ARRAY_BODY)
+    model_config = example(examples.ARRAY_BODY)
 
     images: Annotated[
         list[Any],
@@ -143,7 +147,7 @@ class ScoreArrayBody(ScoreOptions):
 class ScoreAnswer(BaseModel):
     """Scores in the order of the images sent."""
 
-    model_config = _example(examples.SCORES)
+    model_config = example(examples.SCORES)
 
     model: Used
     alpha: float = Field(description="As asked for: an image is an anomaly if its p_value is at most this.")
@@ -179,7 +183,7 @@ class Explanation(Reconstruction):
 class PictureAnswer(BaseModel):
     """Pictures in the order of the images sent."""
 
-    model_config = _example(examples.PICTURES)
+    model_config = example(examples.PICTURES)
 
     model: Used
     results: list[Reconstruction] = Field(description="A picture for each image, in the order sent.")
@@ -188,7 +192,7 @@ class PictureAnswer(BaseModel):
 class ExplainAnswer(BaseModel):
     """Explanations in the order of the images sent."""
 
-    model_config = _example(examples.EXPLANATIONS)
+    model_config = example(examples.EXPLANATIONS)
 
     model: Used
     results: list[Explanation] = Field(description="An explanation for each image, in the order sent.")
@@ -236,7 +240,7 @@ class Sample(Picture):
 class SampleAnswer(BaseModel):
     """Generated images, in order."""
 
-    model_config = _example(examples.SAMPLES)
+    model_config = example(examples.SAMPLES)
 
     model: Used
     results: list[Sample] = Field(description="The images in order.")
@@ -277,7 +281,7 @@ class DriftState(BaseModel):
 class ModelDetails(ModelSummary):
     """A served model with metrics and provenance. For a group, see its members."""
 
-    model_config = _example(examples.DETAILS)
+    model_config = example(examples.DETAILS)
 
     guarantee: Guarantee | None = Field(description="Detectors: what p_value promises, and how it was calibrated.")
     metrics: list[Metric] = Field(description="Its measured quality; empty for a group.")
@@ -289,7 +293,7 @@ class ModelDetails(ModelSummary):
 class ModelList(BaseModel):
     """All served models, detectors first."""
 
-    model_config = _example(examples.MODELS)
+    model_config = example(examples.MODELS)
 
     models: list[ModelSummary] = Field(description="Detectors, groups of them, then generators.")
 
@@ -297,7 +301,7 @@ class ModelList(BaseModel):
 class Health(BaseModel):
     """The state of the service; the status of the answer says the same."""
 
-    model_config = _example({"status": "ready"})
+    model_config = example({"status": "ready"})
 
     status: Literal["alive", "ready"] = Field(description="What the service is.")
 
@@ -305,6 +309,6 @@ class Health(BaseModel):
 class Refusal(BaseModel):
     """Why a request is refused, in one sentence."""
 
-    model_config = _example(examples.REFUSAL)
+    model_config = example(examples.REFUSAL)
 
     detail: str = Field(description="What was expected, what was got and what to do.")

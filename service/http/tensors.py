@@ -36,33 +36,35 @@ Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 class TensorMetadata(BaseModel):
     """Name, datatype and shape of a tensor. An axis of -1 has any length."""
 
-    name: str
-    datatype: str
-    shape: list[int]
+    name: str = Field(description="What the model calls it.")
+    datatype: str = Field(description="One of " + ", ".join(DATATYPES) + ".")
+    shape: list[int] = Field(description="The length of each axis, the batch first.")
 
 
 class RequestedOutput(BaseModel):
     """A requested output. Its parameter `binary_data` asks for raw bytes."""
 
-    name: Name
-    parameters: Parameters = {}
+    name: Name = Field(description="One of the outputs of the model.")
+    parameters: Parameters = Field({}, description="`binary_data`: whether this output is answered as raw bytes.")
 
 
 class InputTensor(BaseModel):
     """A tensor in row-major order: `data`, nested or flat, or `binary_data_size` bytes after the JSON."""
 
-    name: Name
-    shape: Annotated[list[int], Field(max_length=MAX_AXES)]
-    datatype: Name
-    parameters: Parameters = {}
-    data: list[Any] | None = None
+    name: Name = Field(description="One of the inputs of the model.")
+    shape: Annotated[list[int], Field(max_length=MAX_AXES)] = Field(description="The length of each axis, batch first.")
+    datatype: Name = Field(description="The datatype in the metadata of the model.")
+    parameters: Parameters = Field({}, description="`binary_data_size`: the number of bytes after the JSON.")
+    data: list[Any] | None = Field(None, description="The numbers. Absent if the bytes come after the JSON.")
 
 
 class OutputTensor(TensorMetadata):
     """A tensor in row-major order: flat `data`, or `binary_data_size` bytes after the JSON."""
 
-    parameters: Parameters | None = None
-    data: list[float] | list[int] | None = None
+    parameters: Parameters | None = Field(
+        None, description="`binary_data_size`: the number of bytes after the JSON."
+    )
+    data: list[float] | list[int] | None = Field(None, description="The numbers. Absent if the tensor is raw bytes.")
 
 
 def read(sent: Iterable[InputTensor], expected: Iterable[TensorMetadata], raw: bytes) -> dict[str, Array]:

@@ -103,7 +103,9 @@ class Metric(_Frozen):
     name: str = Field(description="What was measured.")
     value: float = Field(description="The number.")
     deviation: float = Field(description="Its standard deviation.")
-    deviation_of: DeviationOf | None = Field(None, description="What the deviation is over; null where it is not known.")
+    deviation_of: DeviationOf | None = Field(
+        None, description="What the deviation is over; null where it is not known."
+    )
     samples: int = Field(description="Number of images behind the value.")
     data: str = Field(description="Name of the data set.")
     split: str = Field(description="Which of its images.")

@@ -18,7 +18,7 @@ import numpy as np
 from soak.small import small_service
 
 HERE = Path(__file__).parent
-OPERATIONS = 15  # Schemathesis makes so many times --max-examples requests, and some hundreds beside
+OPERATIONS = 17  # Schemathesis makes so many times --max-examples requests, and some hundreds beside
 SECONDS = 3600
 
 

@@ -68,3 +68,8 @@ def test_the_pixels_are_those_that_were_sent():
     body = arrays.parse(b'{"images": %s}' % str(sent.tolist()).encode(), ScoreArrayBody)
     np.testing.assert_array_equal(arrays.pixels(body.images, 32, invert=False), sent)
     np.testing.assert_array_equal(arrays.pixels(body.images, 32, invert=True), 255 - sent)
+
+
+def test_whole_numbers_written_as_fractions_are_whole_numbers():
+    images = arrays.parse(b'{"images": [[[0.0, 255.0], [7, 1e2]]]}', ScoreArrayBody).images
+    np.testing.assert_array_equal(arrays.pixels(images, 2, invert=False), [[[0, 255], [7, 100]]])

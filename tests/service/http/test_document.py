@@ -5,10 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
+from jsonschema_rs import Draft202012Validator
 
+from service.http import examples
 from service.http.limits import MAX_NAME_CHARACTERS, MAX_REQUEST_BYTES
 from service.http.routes import build_app
 from service.version import VERSION
@@ -45,6 +44,8 @@ CONTENTS = contents()
 
 def test_operations_are_named_after_what_they_do():
     assert {name: (method, path) for name, (method, path, _) in OPERATIONS.items()} == {
+        "alive": ("get", "/livez"),
+        "ready": ("get", "/readyz"),
         "metrics": ("get", "/metrics"),
         "list_models": ("get", "/models"),
         "describe_model": ("get", "/models/{name}"),
@@ -54,6 +55,12 @@ def test_operations_are_named_after_what_they_do():
         "explain": ("post", "/explain"),
         "sample": ("get", "/sample"),
         "walk": ("get", "/sample/walk"),
+        "server_metadata": ("get", "/v2/"),
+        "server_live": ("get", "/v2/health/live"),
+        "server_ready": ("get", "/v2/health/ready"),
+        "model_metadata": ("get", "/v2/models/{name}"),
+        "model_ready": ("get", "/v2/models/{name}/ready"),
+        "infer": ("post", "/v2/models/{name}/infer"),
     }
     assert DOCUMENT["info"]["version"] == VERSION
 
@@ -77,28 +84,33 @@ def test_every_parameter_is_described():
     assert [each["name"] for each in parameters if not each.get("description")] == []
 
 
-@pytest.mark.parametrize("name", [name for name in CONTENTS if "image/png" not in name])
+@pytest.mark.parametrize("name", [name for name in CONTENTS if name.endswith(("json", "form-data", "text/plain"))])
 def test_every_body_and_answer_has_an_example_that_fits_its_schema(name):
     media = CONTENTS[name]
     schema = resolved(media["schema"])
-    examples = schema.get("examples", [media["example"]] if "example" in media else [])
-    assert examples
-    resource = DRAFT202012.create_resource(DOCUMENT)
-    registry = Registry().with_resource("", resource)
-    validator = Draft202012Validator({"$ref": "#/components/schemas/Row"} | schema if False else schema, registry=registry)
-    for example in examples:
-        assert list(validator.iter_errors(example)) == []
+    shown = schema.get("examples", [media["example"]] if "example" in media else [])
+    assert shown
+    validator = Draft202012Validator(schema | {"components": DOCUMENT["components"]})
+    assert [str(error) for example in shown for error in validator.iter_errors(example)] == []
 
 
 def test_files_are_multipart_pictures_are_binary_and_metrics_are_text():
-    kinds = {name: set(operation["requestBody"]["content"]) for name, (_, _, operation) in OPERATIONS.items() if "requestBody" in operation}
-    assert kinds == dict.fromkeys(("score", "reconstruct", "explain"), {"multipart/form-data"}) | {"score_array": {"application/json"}}
+    kinds = {
+        name: set(operation["requestBody"]["content"])
+        for name, (_, _, operation) in OPERATIONS.items()
+        if "requestBody" in operation
+    }
+    forms, bodies = ("score", "reconstruct", "explain"), ("score_array", "infer")
+    assert kinds == {key: {"multipart/form-data"} for key in forms} | {key: {"application/json"} for key in bodies}
     answers = {name: set(operation["responses"]["200"]["content"]) for name, (_, _, operation) in OPERATIONS.items()}
     assert answers.pop("metrics") == {"text/plain"}
     either = {"application/json", "image/png"}
     assert {name for name, kinds in answers.items() if kinds == either} == {"reconstruct", "explain", "sample", "walk"}
+    assert answers["infer"] == {"application/json", "application/octet-stream"}
     binary = {"type": "string", "format": "binary"}
-    assert {json.dumps(media["schema"]) for name, media in CONTENTS.items() if "image/png" in name} == {json.dumps(binary)}
+    assert {json.dumps(media["schema"]) for name, media in CONTENTS.items() if "image/png" in name} == {
+        json.dumps(binary)
+    }
     assert resolved(CONTENTS["score body multipart/form-data"]["schema"])["properties"]["images"]["items"] == binary
 
 
@@ -117,10 +129,18 @@ def provoke(pngs) -> dict[str, dict[str, dict[str, Any]]]:
     }
     pictures = forms | {"406": {"files": image * 2, "headers": {"accept": "image/png"}}}
     queries = {"200": {}, "404": {"params": {"class": "dog"}}, "422": {"params": {"sed": 1}}}
+    models = {
+        "200": {"name": "mnist-0"},
+        "404": {"name": "nope"},
+        "422": {"name": "a" * (MAX_NAME_CHARACTERS + 1)},
+    }
+    tensor = examples.INFERENCE["inputs"][0]
     return {
+        "alive": {"200": {}},
+        "ready": {"200": {}},
         "metrics": {"200": {}},
         "list_models": {"200": {}},
-        "describe_model": {"200": {"name": "mnist-0"}, "404": {"name": "nope"}, "422": {"name": "a" * (MAX_NAME_CHARACTERS + 1)}},
+        "describe_model": models,
         "score": forms,
         "score_array": {
             "200": {"json": {"images": [[[0]]]}},
@@ -134,6 +154,18 @@ def provoke(pngs) -> dict[str, dict[str, dict[str, Any]]]:
         "explain": pictures,
         "sample": queries,
         "walk": queries,
+        "server_metadata": {"200": {}},
+        "server_live": {"200": {}},
+        "server_ready": {"200": {}},
+        "model_metadata": models,
+        "model_ready": models,
+        "infer": {
+            "200": {"name": "mnist-0", "json": examples.INFERENCE},
+            "400": {"name": "mnist-0", "content": b"{"},
+            "404": {"name": "nope", "json": examples.INFERENCE},
+            "413": {"name": "mnist-0", "json": {"inputs": [tensor | {"shape": [0, 32, 32], "data": []}]}},
+            "422": {"name": "mnist-0", "json": {"inputs": []}},
+        },
     }
 
 
@@ -143,10 +175,24 @@ def test_every_status_documented_can_happen(client, pngs, name):
     requests = provoke(pngs)[name]
     assert requests.keys() == operation["responses"].keys() - ELSEWHERE
     for status, request in requests.items():
-        answer = client.request(method, path.replace("{name}", request.pop("name", "")), **request)
+        sent = {key: value for key, value in request.items() if key != "name"}
+        answer = client.request(method, path.replace("{name}", request.get("name", "")), **sent)
         assert answer.status_code == int(status), answer.text
         kind = re.sub(";.*", "", answer.headers["content-type"])
         assert kind in operation["responses"][status]["content"]
+
+
+def test_an_answer_of_raw_bytes_is_the_other_kind_documented_for_infer(client):
+    body = examples.INFERENCE | {"parameters": {"binary_data_output": True}}
+    answer = client.post("/v2/models/mnist-0/infer", json=body)
+    assert answer.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(("path", "about"), [("/models/a%0Ab", "model 'a"), ("/nope%0A", "path '/nope")])
+def test_a_path_with_a_line_break_is_refused_in_the_form_documented(client, path, about):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith(about)
 
 
 @pytest.mark.parametrize("path", ["/sample?n=2&seed=3", "/sample/walk?steps=3"])
