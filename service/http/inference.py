@@ -84,7 +84,9 @@ class InferenceRequest(BaseModel):
     id: Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)] | None = Field(
         None, description="Any text. The answer repeats it."
     )
-    parameters: Parameters = Field({}, description="`binary_data_output`: whether all outputs are answered as raw bytes.")
+    parameters: Parameters = Field(
+        {}, description="`binary_data_output`: whether all outputs are answered as raw bytes."
+    )
     inputs: list[tensors.InputTensor] = Field(description="Each input of the model, once.")
     outputs: list[RequestedOutput] = Field([], description="The requested outputs. If none is named, all outputs.")
 

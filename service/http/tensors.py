@@ -36,7 +36,7 @@ Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS)]
 class TensorMetadata(BaseModel):
     """Name, datatype and shape of a tensor. An axis of -1 has any length."""
 
-    name: str = Field(description="What the model calls it.")
+    name: str = Field(description="The name of the tensor.")
     datatype: str = Field(description="One of " + ", ".join(DATATYPES) + ".")
     shape: list[int] = Field(description="The length of each axis, the batch first.")
 
@@ -61,9 +61,7 @@ class InputTensor(BaseModel):
 class OutputTensor(TensorMetadata):
     """A tensor in row-major order: flat `data`, or `binary_data_size` bytes after the JSON."""
 
-    parameters: Parameters | None = Field(
-        None, description="`binary_data_size`: the number of bytes after the JSON."
-    )
+    parameters: Parameters | None = Field(None, description="`binary_data_size`: the number of bytes after the JSON.")
     data: list[float] | list[int] | None = Field(None, description="The numbers. Absent if the tensor is raw bytes.")
 
 
