@@ -26,30 +26,23 @@ def run(url: str, examples: int, seed: int, phases: str = "examples,coverage,fuz
     """Return the number of requests made of `url`, whether all answers were as described, and what Schemathesis says."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.ndjson"
-        command = [
-            sys.executable,
-            "-m",
-            "schemathesis.cli",
-            "--no-color",
-            "--config-file",
-            str(HERE / "schemathesis.toml"),
-        ]
-        command += ["run", f"{url.rstrip('/')}/docs.json", "--checks", "all", "--phases", phases]
-        command += [
-            "--max-examples",
-            str(examples),
-            "--seed",
-            str(seed),
-            "--continue-on-failure",
-            "--generation-database",
-            "none",
-        ]
-        command += ["--suppress-health-check", "all", "--report", "ndjson", "--report-ndjson-path", str(report)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        options = {
+            "checks": "all",
+            "phases": phases,
+            "max-examples": examples,
+            "seed": seed,
+            "generation-database": "none",
+            "suppress-health-check": "all",
+            "report": "ndjson",
+            "report-ndjson-path": report,
+        }
+        command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", HERE / "schemathesis.toml"]
+        command += ["run", f"{url.rstrip('/')}/docs.json", "--continue-on-failure"]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
         lines = map(json.loads, report.read_text().splitlines()) if report.exists() else ()
-        requests = sum(
-            len(line["ScenarioFinished"]["recorder"]["interactions"]) for line in lines if "ScenarioFinished" in line
-        )
+        finished = [line["ScenarioFinished"] for line in lines if "ScenarioFinished" in line]
+    requests = sum(len(scenario["recorder"].get("cases", ())) for scenario in finished)
     return requests, ran.returncode == 0, ran.stdout + ran.stderr
 
 
