@@ -12,8 +12,8 @@ from fastapi import Depends, Request
 
 from service.errors import ArtifactError, UnavailableError, UnknownModelError
 from service.http import prometheus
+from service.http.descriptions import ModelDetails
 from service.http.queues import Batcher, Turnstile
-from service.http.schemas import ModelDetails
 from service.images import Pixels
 from service.published import artifact, defaults
 from service.published.artifact import Artifact
