@@ -10,10 +10,6 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.parser import text_string_to_metric_families
-
 from service.published.drift import Drift
 
 FOLDER = "ODDGLYPH_METRICS_DIR"
@@ -32,7 +28,11 @@ def _use_own_folder() -> None:
         atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
 
 
-_use_own_folder()
+_use_own_folder()  # prometheus_client looks for the folder when it is imported
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead  # noqa: E402
+from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
 # OpenTelemetry's for http.server.request.duration
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

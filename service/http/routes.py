@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 
 from service.http import access, descriptions, document, inference, prometheus, sampling, schemas, scoring
 from service.http.access import EVERYBODY, Access, ApiKeys
@@ -24,8 +24,8 @@ router = APIRouter(generate_unique_id_function=document.operation_id)
 ROUTERS = router, scoring.router, sampling.router, inference.router
 
 
-def build_app() -> FastAPI:
-    """Return the application, which serves once `app.state.catalog` is a Catalog.
+def build_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Return the application, which serves once `app.state.catalog` is a Catalog. `lifespan` is entered when it starts.
 
     It never redirects, since a redirect would repeat whatever host a request names.
     """
@@ -38,6 +38,7 @@ def build_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.catalog = None
     for each in ROUTERS:

@@ -284,7 +284,7 @@ def test_metrics_count_over_all_workers_and_only_known_routes(client, pngs):
     assert 0 < grown("oddglyph_anomalies_total", "mnist-0") <= 80
     assert grown("oddglyph_requests_total", "/score", "200") == 8
     assert grown("oddglyph_requests_total", "unmatched", "404") == 1
-    assert grown("oddglyph_request_seconds_count", "/score", "mnist-0", "200") == 8
+    assert grown("oddglyph_request_seconds_count", "mnist-0", "/score", "200") == 8
     assert grown("oddglyph_requests_total", "/web", "200") == 1
     assert grown("oddglyph_requests_total", "/reconstruct", "405") == 1
     assert grown("oddglyph_requests_total", "/score/array", "413") == 1
