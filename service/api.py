@@ -38,6 +38,7 @@ app = build_app()
     },  # would take more time than the refusal of a request; a configuration file turns it on
     metrics={"enabled": False},  # BentoML's keep a series for every path that a client asks for
     logging={"access": {"enabled": False}},
+    http={"host": "127.0.0.1"},  # BentoML's default is 0.0.0.0; --host and BENTOML_HOST still decide
 )
 class Oddglyph:
     """Anomaly scores, explanations and generated images of published models."""

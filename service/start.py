@@ -15,11 +15,14 @@ unnoticed. A worker that loses its models later waits for them.
 """
 
 import contextlib
+import errno
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 from typing import Literal, TypeVar, cast, get_args
 
 from fastapi import FastAPI
@@ -33,6 +36,7 @@ from service.published import defaults
 from service.published.onnx_model import Device, cuda_is_usable
 
 MAX_WORKERS = 256
+ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 DESCRIPTORS = 4096  # open files and connections of a process
 THREADS = 1  # per worker process, since by default there is one worker per core
 GC_THRESHOLDS = 10_000, 20, 50  # allocations before a young collection; young before a middle, middle before a full one
@@ -66,6 +70,7 @@ def count_workers() -> int | Literal["cpu_count"]:
 def verify() -> None:
     """Load every model once, before any worker starts, and keep nothing of it. The workers follow this process."""
     or_exit(partial(log.configure, logging.INFO))  # BentoML logs where it listens
+    sys.excepthook = _one_sentence
     logger.info(or_exit(load).summary())
     workers.lead()
     gc.collect()
@@ -91,6 +96,14 @@ def _serve(app: FastAPI, catalog: Catalog) -> None:
     app.state.catalog = catalog
     _freeze_garbage()
     memory.give_back()
+
+
+def _one_sentence(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print why BentoML cannot listen, which it raises after this module has done its part; a traceback for the rest."""
+    if isinstance(error, OSError) and error.errno in ADDRESS_ERRORS:
+        sys.stderr.write(f"oddglyph does not start: cannot listen there: {error.strerror}; choose another --port\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _device() -> Device:

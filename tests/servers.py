@@ -44,7 +44,7 @@ class Service:
 def started(home: Path, target: str = ".", folder: Path = REPOSITORY, **settings: str) -> Iterator[Service]:
     """Yield `bentoml serve TARGET`, run in `folder`, once it is ready. `home` becomes BENTOML_HOME."""
     port = free_port()
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--port", str(port)]
     log = home / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -6,6 +6,7 @@ uvicorn itself limits only the pause between two requests. `service.api` makes u
 """
 
 import asyncio
+import json
 import logging
 import math
 from typing import Any, Literal, cast
@@ -13,6 +14,7 @@ from typing import Any, Literal, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.http import limits
+from service.http.middleware import HEADERS
 from service.http.prometheus import CONNECTIONS, DROPPED
 
 State = Literal["waiting", "sending", "body", "work"]
@@ -48,6 +50,21 @@ class BoundedConnection(H11Protocol):
         """Stop watching."""
         self._timer.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no HTTP, in the form of all refusals, and close the connection."""
+        del msg  # uvicorn logs it
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = json.dumps({"detail": limits.NOT_HTTP}).encode()
+            headers = {
+                **HEADERS,
+                "Content-Type": "application/json",
+                "Content-Length": len(body),
+                "Connection": "close",
+            }
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            self.transport.write("\r\n".join(lines).encode() + body)
+        self.transport.close()
 
     def _look(self) -> None:
         state = self._observe()

@@ -41,4 +41,5 @@ SENT_TOO_SLOWLY = (
 )
 LEFT = "client: left before it was answered; nothing is computed for it"
 TWO_LENGTHS = "headers: expected Content-Length or Transfer-Encoding, got both; leave one out"
+NOT_HTTP = "request: expected HTTP/1.1, got something else; send another"
 BREAKS_OFF = "body: expected a form that ends with its boundary, got one that breaks off; send it again"

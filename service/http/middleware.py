@@ -77,7 +77,10 @@ class RequestLimits(HttpMiddleware):
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with status 400, 408, 413 or 503."""
         if {b"transfer-encoding", b"content-length"} <= dict(scope["headers"]).keys():
-            await Refusal(400, limits.TWO_LENGTHS)(scope, receive, send)
+            log.note(refused=limits.TWO_LENGTHS)
+            answer = Refusal(400, limits.TWO_LENGTHS)
+            answer.headers["Connection"] = "close"  # what follows may be a second request, hidden in the first
+            await answer(scope, receive, send)
         elif scope["path"] in UNLIMITED or scope["path"].startswith(UNLIMITED_UNDER):
             await self.app(scope, receive, send)
         else:

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 
+import psutil
 import pytest
 import yaml
-from servers import REPOSITORY, environment, serving
+from servers import REPOSITORY, environment, serving, started
 
 
 def run(*arguments, home, folder=REPOSITORY, **settings):
@@ -44,6 +46,9 @@ def test_a_damaged_model_stops_the_start_with_one_sentence(tmp_path, linear_mode
         ({"ODDGLYPH_DEVICE": "tpu"}, "ODDGLYPH_DEVICE: expected one of auto, cpu, cuda, got 'tpu'"),
         ({"ODDGLYPH_WORKERS": "0"}, "ODDGLYPH_WORKERS: expected 1 to 256, got '0'"),
         ({"ODDGLYPH_WORKERS": "many"}, "ODDGLYPH_WORKERS: expected 1 to 256, got 'many'"),
+        ({"ODDGLYPH_API_KEY": "secret"}, "ODDGLYPH_API_KEY: expected keys of at least 16 printable ASCII characters"),
+        ({"ODDGLYPH_CORS_ORIGINS": "me"}, "ODDGLYPH_CORS_ORIGINS: expected origins such as https://example.org"),
+        ({"ODDGLYPH_LOG_LEVEL": "loud"}, "ODDGLYPH_LOG_LEVEL: expected one of debug, info, warning, error, got 'loud'"),
         ({"ODDGLYPH_SERVE": "mnist-0, nope"}, "model 'nope': expected one of: "),
     ],
 )
@@ -51,6 +56,24 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path, settings, p
     result = start(tmp_path, **settings)
     assert result.returncode == 1
     assert [part in line for line in result.stderr.splitlines()] == [True]
+
+
+def test_a_port_in_use_stops_the_start_with_one_sentence(tmp_path, linear_models):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        serve = ("-m", "bentoml", "serve", "--port", taken.getsockname()[1])
+        result = run(*serve, home=tmp_path, ODDGLYPH_MODELS=str(linear_models))
+    sentence = "oddglyph does not start: cannot listen there: Address already in use; choose another --port"
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == sentence
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_only_this_machine_reaches_the_service_unless_told_otherwise(tmp_path, linear_models):
+    with started(tmp_path, ODDGLYPH_MODELS=str(linear_models), ODDGLYPH_WORKERS="1") as service:
+        sockets = psutil.Process(service.process.pid).net_connections("inet")
+    assert {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
 def test_a_bento_serves_from_an_empty_folder(tmp_path, linear_models):
