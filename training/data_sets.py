@@ -24,13 +24,20 @@ QMNIST = {"train": 60_000, "test": 10_000}  # MNIST's images are the first rows 
 
 
 @lru_cache(maxsize=1)
+def _place(name: str, root: Path) -> Path:
+    """Return the path `name`, or the one of this name in `root` if only that exists."""
+    there = root / Path(name).name
+    return there if not Path(name).exists() and there.exists() else Path(name)
+
+
 def load_colour(name: str, root: Path) -> DataSet:
     """Return a data set in colour, pixels [N, 32, 32, 3]: cifar10, downloaded to `root` if not there, or an .npz file."""
     if name == "cifar10":
         class_names, parts = _torchvision(name, root)
         return DataSet(name, class_names, *(_colour(part.data, part.targets) for part in parts))
-    if Path(name).suffix == ".npz" and Path(name).is_file():
-        return _npz(Path(name), _colour)
+    path = _place(name, root)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path, _colour)
     raise DataError(f"data set {name!r}: expected cifar10 or an .npz file of images in colour; use --data cifar10")
 
 
@@ -43,11 +50,13 @@ def load(name: str, root: Path, size: int, *, invert: bool = False, groups: str 
     image of x_train. MNIST's groups are its writers, if the label files of QMNIST are in `root`/QMNIST/raw. `groups` tells
     the groups of the training images of a folder or .npz: "folder" stands for the folders within the folder of a class.
     Otherwise it names a CSV file of columns id and group. An id is a place in the folder, or in the .npz: x_train[0].
-    `invert` says that images are dark on light. DataError if the data set is not there, or holds something else.
+    Folders and files that are not there are looked for in `root`, since manifests hold their names only. `invert` says that
+    images are dark on light. DataError if the data set is not there, or holds something else.
     """
     if name in NAMED and groups is None:
         return _named(name, root, size, invert)
-    path = Path(name)
+    path = _place(name, root)
+    groups = groups if groups in (None, FOLDER) else str(_place(groups, root))
     if path.is_dir():
         return _folder(path, size, invert, groups)
     if path.suffix == ".npz" and path.is_file():
@@ -59,7 +68,7 @@ def load(name: str, root: Path, size: int, *, invert: bool = False, groups: str 
             f"groups {groups}: expected images of your own in a folder or .npz, got {name}; leave --groups out"
         )
     raise DataError(
-        f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name"
+        f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name and --data-root"
     )
 
 

@@ -82,9 +82,12 @@ def test_groups_lead_from_fit_to_strict_p_values(
     published = artifact.load(models / "writers")
     promised = published.manifest.guarantee
     assert promised is not None
+    assert str(tmp_path) not in published.manifest.model_dump_json()
+    assert published.manifest.provenance.groups == "writers.csv"
     assert (promised.method, promised.images, promised.groups) == ("leave-one-group-out", 200, 25)
     assert Detector(published, "cpu").decide(Rule(0.05, strict=True)).note is None
-    arguments = ["evaluate", "writers", "--models-dir", str(models)]
+    arguments = ["evaluate", "writers", "--models-dir", str(models), "--groups", str(groups)]
+    arguments += ["--data-root", str(digits_npz.parent)]
     assert CliRunner().invoke(cli.app, arguments).exit_code == 0
     groups.write_text(groups.read_text().replace("x_train[0],0", "x_train[0],1"))
     data_sets.load.cache_clear()  # another process reads the files anew

@@ -73,7 +73,7 @@ def _write(path: Path, done: Finished, recipe: DetectorRecipe, normal: NormalSpl
     promised = guarantee(
         "leave-one-group-out" if normal.is_grouped else "cross-conformal", CalibrationSet(scores, groups)
     )
-    summary = f"{', '.join(done.request.normal_classes)} of {done.request.data} as normal; {recipe.summary}"
+    summary = f"{', '.join(done.request.normal_classes)} of {Path(done.request.data).resolve().name} as normal; {recipe.summary}"
     return done.manifest(path, "detector", summary, exported).model_copy(update={"guarantee": promised})
 
 

@@ -72,10 +72,16 @@ class Finished:
             normal_classes=self.request.normal_classes,
             graphs={name: one.graph for name, one in exported.items()},
             recipe=self.recipe.model_dump(mode="json"),
-            provenance=self.provenance(),
+            provenance=_without_places(self.provenance()),
             parity=joint_parity(list(exported.values())),
             files=artifact.hashes(path),
         )
+
+
+def _without_places(source: Provenance) -> Provenance:
+    """Return `source` with the names of files and folders only, since everybody may read a manifest."""
+    groups = source.groups and Path(source.groups).name
+    return source.model_copy(update={"data": Path(source.data).resolve().name, "groups": groups})
 
 
 def finished(run: Run) -> Finished:

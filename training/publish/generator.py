@@ -68,7 +68,7 @@ def write_generator(path: Path, done: Finished) -> Manifest:
     model = OnnxModel(path / "generator.onnx", exported.graph, "cpu")
     picture = images.grid(model(**picture_inputs(recipe, classes))["pixels"], classes).repeat(2, 0).repeat(2, 1)
     (path / artifact.SAMPLES).write_bytes(images.encode_png(picture))
-    summary = f"{recipe.name} on {done.request.data}, {recipe.epochs} epochs; {recipe.summary}"
+    summary = f"{recipe.name} on {Path(done.request.data).resolve().name}, {recipe.epochs} epochs; {recipe.summary}"
     return done.manifest(path, "generator", summary, {"generator": exported})
 
 

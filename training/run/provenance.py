@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-# Options that differ by machine, and are not recorded.
+# Options whose values differ by machine: those of PLACES are not recorded, of the others the names of files and folders.
 PLACES = {"--data-root", "--models-dir", "--judges-dir", "--inception-weights", "--out"}
+
+
+NAMED = {"--data", "--groups"}
 
 
 def now() -> str:
@@ -40,8 +43,8 @@ def command() -> str:
         option, _, value = argument.partition("=")
         if option in PLACES:
             value = value or next(arguments, "")
-        elif option == "--data" and not value:
-            kept += [option, Path(next(arguments, "")).name]
+        elif option in NAMED:
+            kept += [option, Path(value or next(arguments, "")).resolve().name]
         else:
             kept.append(argument)
     return shlex.join(kept)

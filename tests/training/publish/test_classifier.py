@@ -50,8 +50,9 @@ def test_a_published_classifier_says_what_it_is_and_how_good(models_dir: Path, p
     assert np.mean([metric.value for metric in per_class]) == pytest.approx(accuracy.value)
 
 
-def test_a_classifier_is_measured_again_by_its_name(models_dir: Path):
-    result = run("evaluate", "cifar-net", "--models-dir", str(models_dir))
+def test_a_classifier_is_measured_again_by_its_name(models_dir: Path, photos_npz: Path):
+    data_root = ("--data-root", str(photos_npz.parent))
+    result = run("evaluate", "cifar-net", "--models-dir", str(models_dir), *data_root)
     assert result.exit_code == 0, result.output
     assert f"{artifact.load_named(models_dir, 'cifar-net').metrics()[0].value:.4f}" in result.output
 

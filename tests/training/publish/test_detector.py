@@ -107,6 +107,11 @@ def test_the_graphs_name_no_folder_of_the_machine_that_made_them(published: arti
         assert b".py" not in published.file(name).read_bytes()
 
 
+def test_the_manifest_names_no_folder_of_the_machine_that_made_it(published: artifact.Artifact, digits_npz: Path):
+    assert published.manifest.provenance.data == digits_npz.name
+    assert str(digits_npz.parent) not in published.manifest.model_dump_json()
+
+
 def test_scores_do_not_depend_on_batch_mates(published: artifact.Artifact, digits: dict[str, np.ndarray]):
     pixels = images.fit(digits["x_test"], 32)
     detector = Detector(published)
@@ -138,8 +143,9 @@ def test_metrics_say_what_they_were_computed_from(published: artifact.Artifact):
     assert metrics["l_con", "held-out training images, normal"].samples == 20
 
 
-def test_evaluate_repeats_the_published_metrics(models: Path, published: artifact.Artifact):
-    result = CliRunner().invoke(cli.app, ["evaluate", "digits-low", "--models-dir", str(models)])
+def test_evaluate_repeats_the_published_metrics(models: Path, published: artifact.Artifact, digits_npz: Path):
+    data_root = ["--data-root", str(digits_npz.parent)]
+    result = CliRunner().invoke(cli.app, ["evaluate", "digits-low", "--models-dir", str(models), *data_root])
     assert result.exit_code == 0, result.output
     for metric in published.metrics():
         assert f"{metric.value:.4f}" in result.output
@@ -189,9 +195,9 @@ def test_a_density_is_a_detector_without_an_autoencoder(
     assert not any("l_con" in name or "latent" in name for name in names)
 
 
-def test_a_density_is_evaluated_and_reported(verdict: artifact.Artifact, tmp_path: Path):
-    models = ["--models-dir", str(verdict.path.parent)]
-    for command in (["evaluate", "verdict", *models], ["report", *models, "--out", str(tmp_path)]):
+def test_a_density_is_evaluated_and_reported(verdict: artifact.Artifact, tmp_path: Path, digits_npz: Path):
+    models, data_root = ["--models-dir", str(verdict.path.parent)], ["--data-root", str(digits_npz.parent)]
+    for command in (["evaluate", "verdict", *models, *data_root], ["report", *models, "--out", str(tmp_path)]):
         result = CliRunner().invoke(cli.app, command)
         assert result.exit_code == 0, result.output
     assert "| verdict |" in (tmp_path / "report.md").read_text()
