@@ -5,11 +5,17 @@ const PEN = 24; // pixels of 280, which is the stroke of an MNIST digit: 2 to 3 
 const DRAWING = "drawing.png";
 const shown = []; // {result, item}, judged again when alpha changes
 let models = [];
+let key = sessionStorage.getItem("key"); // asked for if the service has keys; forgotten with the tab
 
 // --- asking ---
 
-async function ask(path, options) {
-  const answer = await fetch(path, options);
+async function ask(path, options = {}) {
+  const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
+  const answer = await fetch(path, { ...options, headers });
+  if (answer.status === 401 && (key = prompt("This service asks for a key:"))) {
+    sessionStorage.setItem("key", key);
+    return ask(path, options);
+  }
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail ?? `The service answered ${answer.status}.`);
   return answer;
 }
