@@ -1,6 +1,7 @@
 """The service starts, or says why not; a bento is complete; no usage report is sent."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -98,6 +99,14 @@ def test_a_bento_installs_what_the_package_installs():
     bentofile = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert bentofile["python"]["packages"] == project["dependencies"]
+
+
+def test_the_lowest_versions_are_those_that_the_advisories_ask_for():
+    rows = re.findall(r"^\| ([A-Za-z0-9-]+) \| ([0-9.]+) \|", (REPOSITORY / "SECURITY.md").read_text(), re.MULTILINE)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    floors = [re.match(r"([a-z0-9-]+)>=([0-9.]+)", dependency).groups() for dependency in project["dependencies"]]
+    assert len(rows) == 5
+    assert {(name.lower(), version) for name, version in rows} <= set(floors)
 
 
 @pytest.mark.parametrize(("wish", "expected"), [({}, True), ({"BENTOML_DO_NOT_TRACK": "False"}, False)])
