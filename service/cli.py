@@ -1,4 +1,4 @@
-"""The command `oddglyph`: score, calibrate, sample, models, serve."""
+"""The command `oddglyph`; each subcommand has a file in service/commands."""
 
 import signal
 import sys
@@ -15,8 +15,18 @@ from service.version import VERSION
 PORT_IN_USE = 4
 SIGNALLED = 128  # plus the number of the signal, as in a shell
 INTERRUPTED = SIGNALLED + signal.SIGINT
+EXAMPLES = (
+    "Examples:\n\noddglyph score digits/ --out scores.csv\n\noddglyph models\n\noddglyph serve\n\n"
+    "Exit statuses: 0 success; 1 an error, told in one sentence; 2 wrong usage; 3 a source broke off; 4 the port is taken; "
+    "130 interrupted."
+)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+app.command(epilog=sample.EXAMPLES)(sample.sample)
+app.command(epilog=serve.EXAMPLES)(serve.serve)
+app.command(epilog=models.EXAMPLES)(models.models)
 
 
 def _print_version(wanted: bool) -> None:
@@ -25,17 +35,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXAMPLES)
 def options(
     _: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Score small images with a published model, or generate images."""
-
-
-for command in (score.score, calibrate.calibrate, sample.sample, serve.serve, models.models):
-    app.command()(command)
 
 
 def main() -> None:

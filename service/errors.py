@@ -25,7 +25,20 @@ The errors under "training" are defined in `training.errors`. Only `oddglyph-tra
     + MetricError                 400   a metric cannot be computed
 """
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar, Self
+
+
+def one_of(given: str, known: Iterable[str], otherwise: str) -> str:
+    """Return "expected one of: " with the names `known`, and the one that `given` may have meant, or else what to do.
+
+    raise UnknownModelError(f"model {name!r}: {one_of(name, names, 'see `oddglyph models`')}")
+    """
+    names = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(given.casefold(), names, n=1)
+    what_to_do = f"did you mean {names[nearest[0]]}?" if nearest else otherwise
+    return f"expected one of: {', '.join(names.values()) or 'none'}; {what_to_do}"
 
 
 class OddglyphError(Exception):

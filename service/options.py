@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.batch.sinks import Format
+from service.loading import complete
 from service.published import defaults
 from service.published.onnx_model import MAX_BATCH, Device
 
@@ -17,6 +18,13 @@ AnyDetector = Annotated[
     typer.Option(
         help="A detector from `oddglyph models`; or all-DATA, the detectors of all classes of DATA.",
         show_default="mnist-0, else the first",
+        autocompletion=complete,
+    ),
+]
+OneDetector = Annotated[
+    str | None,
+    typer.Option(
+        help="A detector from `oddglyph models`.", show_default="mnist-0, else the first", autocompletion=complete
     ),
 ]
 Source = Annotated[
@@ -32,6 +40,8 @@ ModelsDir = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=0, help="Number of threads for the model; 0 for one per core.")]
 WhichDevice = Annotated[Device, typer.Option(help="Device to compute on.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither progress nor a summary; notes and errors only.")]
+JsonSummary = Annotated[bool, typer.Option("--json", help="Print the summary as one line of JSON, on standard error.")]
 
 
 def _between_0_and_1(share: float | None) -> float | None:

@@ -25,9 +25,17 @@ ROOMS = {
     "service.http.app": {"service.http", "service.memory", "service.start", "service.workers"},
     "service.address": FOUNDATION,
     "service.terminal": FOUNDATION | {"service.published", "service.batch"},
-    "service.options": FOUNDATION | {"service.published", "service.batch"},
+    "service.options": FOUNDATION | {"service.published", "service.batch", "service.loading"},
+    "service.loading": FOUNDATION | {"service.published"},
     "service.commands": FOUNDATION
-    | {"service.published", "service.batch", "service.address", "service.options", "service.terminal"},
+    | {
+        "service.published",
+        "service.batch",
+        "service.address",
+        "service.loading",
+        "service.options",
+        "service.terminal",
+    },
     "service.cli": FOUNDATION | {"service.commands", "service.memory", "service.terminal"},
     **dict.fromkeys(FOUNDATION, FOUNDATION),
 }

@@ -3,6 +3,7 @@
 Each command imports what it needs when it runs, so that `--help` and `list` answer at once, without torch.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from rich.table import Column, Table
 
 from service.errors import OddglyphError
 from service.published import artifact
-from training import recipes
+from training import recipes, show
 from training.benchmark import cli as benchmark
 from training.errors import RecipeError
 from training.options import (
@@ -40,27 +41,25 @@ if TYPE_CHECKING:
     from service.published.manifest import Metric
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Fit models, measure them, and publish them for `oddglyph` to serve.",
+    epilog="Examples:\n\noddglyph-train list\n\n"
+    "oddglyph-train fit shared-aae --data my-glyphs --normal-class good --publish my-glyphs\n\n"
+    "Exit statuses: 0 success; 1 an error, told in one sentence; 2 wrong usage; 130 interrupted.",
 )
+app.command("list", epilog=show.LIST_EXAMPLES)(show.list_recipes)
+app.command(epilog=show.SHOW_EXAMPLES)(show.show)
 app.add_typer(benchmark.app, name="benchmark")
 console = Console()
 
 
-@app.command("list")
-def list_recipes() -> None:
-    """List the recipes."""
-    table = Table("recipe", "what it is", "paper", box=None)
-    for recipe in recipes.RECIPES.values():
-        table.add_row(recipe.name, recipe.summary, recipe.paper)
-    console.print(table)
-
-
-@app.command()
+@app.command(
+    epilog="Examples:\n\noddglyph-train fit shared-aae --data my-glyphs --normal-class good --publish my-glyphs\n\n"
+    "oddglyph-train fit shared-aae --normal-class 0 --set epochs=10 --resume"
+)
 def fit(
-    recipe: Annotated[str, typer.Argument(help="A recipe from `oddglyph-train list`.")],
+    recipe: show.Recipe,
     normal_class: Annotated[
         str | None, typer.Option(help="Detectors: names or indices of the normal classes, with commas between.")
     ] = None,
@@ -111,7 +110,10 @@ def fit(
         _print_published(publisher(finished(run)))
 
 
-@app.command()
+@app.command(
+    epilog="Examples:\n\noddglyph-train publish runs/shared-aae-mnist-0-s0 --name my-zeros\n\n"
+    "oddglyph-train publish runs/shared-aae-mnist-0-s0 --replace"
+)
 def publish(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     name: Annotated[
@@ -119,7 +121,7 @@ def publish(
     ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data_root: DataRoot = DATA_ROOT,
-    replace: Annotated[bool, typer.Option(help="Replace the artifact of this name.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace the model of this name.")] = False,
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
     samples: Samples = SAMPLES,
@@ -137,7 +139,7 @@ def publish(
     _print_published(publisher_of(done.recipe, done.request.data, target, data_root, measuring)(done))
 
 
-@app.command()
+@app.command(epilog="Examples:\n\noddglyph-train evaluate mnist-0\n\noddglyph-train evaluate mnist-0 --json")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A published model's name.")],
     models_dir: ModelsDir = MODELS_DIR,
@@ -148,6 +150,7 @@ def evaluate(
     samples: Samples = SAMPLES,
     judges_dir: JudgesDir = MODELS_DIR,
     inception_weights: InceptionWeights = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure the ONNX file of MODEL again on its data set."""
     from service.published.detector import Detector
@@ -171,10 +174,13 @@ def evaluate(
     else:
         data_set = data_sets.load_colour(manifest.provenance.data, data_root)
         metrics = accuracy_metrics(networks.published_classifier(loaded)(data_set.test.pixels).logits, data_set)
-    _print_metrics(metrics)
+    if as_json:
+        typer.echo(json.dumps([metric.model_dump() for metric in metrics], indent=2))
+    else:
+        _print_metrics(metrics)
 
 
-@app.command()
+@app.command(epilog="Examples:\n\noddglyph-train report --out reports")
 def report(
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="Where report.md and report.html go.")] = Path("reports"),
@@ -185,7 +191,7 @@ def report(
     console.print(f"report {page.write(models_dir, out)}")
 
 
-@app.command()
+@app.command(epilog="Examples:\n\noddglyph-train suite q1 --epochs 2 --width 16 --seeds 1")
 def suite(
     name: Annotated[str, typer.Argument(help="q1: all GANs.")],
     data_root: DataRoot = DATA_ROOT,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from service import images
+from service.errors import one_of
 from training.errors import DataError
 
 VALIDATION_SHARE, MAX_VALIDATION = 0.1, 500
@@ -109,7 +110,8 @@ class DataSet:
             return self.class_names.index(name)
         if name.isdecimal() and int(name) < len(self.class_names):
             return int(name)
-        raise DataError(f"class {name!r}: expected one of: {', '.join(self.class_names)}, or an index; choose one")
+        told = one_of(name, self.class_names, f"choose one, or an index below {len(self.class_names)}")
+        raise DataError(f"class {name!r}: {told}")
 
 
 @dataclass(frozen=True)

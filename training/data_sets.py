@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torchvision import datasets
 
 from service import images
-from service.errors import ImageError
+from service.errors import ImageError, one_of
 from service.published.grouping import FOLDER, first_folder, numbered, read_groups
 from training.data import UNKNOWN, DataSet, Labels, Split
 from training.errors import DataError
@@ -68,7 +68,7 @@ def load(name: str, root: Path, size: int, *, invert: bool = False, groups: str 
             f"groups {groups}: expected images of your own in a folder or .npz, got {name}; leave --groups out"
         )
     raise DataError(
-        f"data set {name!r}: expected one of {', '.join(NAMED)}, an image folder or an .npz file; check the name and --data-root"
+        f"data set {name!r}: {one_of(name, NAMED, 'or give a folder of images or an .npz file, or its --data-root')}"
     )
 
 

@@ -6,8 +6,11 @@ A new recipe is a row: `derive` changes fields of another recipe, and `RECIPES` 
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
+from service.errors import one_of
+from service.published.wording import expected
 from training.errors import RecipeError
 from training.families import (
     AutoencoderRecipe,
@@ -22,7 +25,12 @@ __all__ = ["AutoencoderRecipe", "ClassifierRecipe", "DensityOnlyRecipe", "Densit
 
 Recipe = DetectorRecipe | GanRecipe | ClassifierRecipe
 AnyRecipe = TypeVar("AnyRecipe", AutoencoderRecipe, DensityOnlyRecipe, GanRecipe, ClassifierRecipe)
+IDENTITY = ("name", "summary", "paper", "family", "image_size")  # fields that say which recipe it is
 RETIRED = {"neighbours"}  # fields of runs from before version 0.2 that mean nothing any more
+FAMILIES: dict[str, type[BaseModel]] = {
+    recipe.model_fields["family"].default: recipe
+    for recipe in (AutoencoderRecipe, DensityOnlyRecipe, GanRecipe, ClassifierRecipe)
+}
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="family")])
 
 
@@ -43,11 +51,7 @@ def rebuild(fields: dict[str, object]) -> Recipe:
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:]) or "combination"
-        raise RecipeError(
-            f"recipe field {field}: {first['msg']}, got {first['input']!r}; see `oddglyph-train list`"
-        ) from None
+        raise RecipeError(_in_words(error.errors()[0], fields)) from None
 
 
 SHARED_AAE = AutoencoderRecipe(
@@ -198,10 +202,26 @@ Q1 = tuple(
 )  # the GANs of the suite q1
 
 
+def _in_words(error: ErrorDetails, fields: dict[str, object]) -> str:
+    """Return one sentence about the first `error` in the `fields` of a recipe."""
+    *groups, field = (str(part) for part in error["loc"][1:] or ("combination",))
+    subject = f"recipe field {'.'.join([*groups, field])}"
+    shown = f"see `oddglyph-train show {fields.get('name', 'RECIPE')}`"
+    if error["type"] == "extra_forbidden":
+        family = DensityRecipe if groups else FAMILIES[str(fields["family"])]
+        return f"{subject}: {one_of(field, changeable(family), shown)}"
+    return f"{subject}: {expected(error)}; {shown}"
+
+
+def changeable(family: type[BaseModel]) -> list[str]:
+    """Return the names of the fields that `--set` may change in a recipe of `family`."""
+    return [name for name in family.model_fields if name not in IDENTITY]
+
+
 def resolve(name: str, changes: Iterable[str] = ()) -> Recipe:
     """Return the recipe called `name` with `changes` such as "epochs=5" applied; RecipeError names what is wrong."""
     if name not in RECIPES:
-        raise RecipeError(f"recipe {name!r}: expected one of: {', '.join(RECIPES)}; see `oddglyph-train list`")
+        raise RecipeError(f"recipe {name!r}: {one_of(name, RECIPES, 'see `oddglyph-train list`')}")
     fields = RECIPES[name].model_dump()
     for change in changes:
         _apply(change, fields)
@@ -218,6 +238,6 @@ def _apply(change: str, fields: dict[str, Any]) -> None:
         fields = fields.get(group, {})
         if not isinstance(fields, dict) or not fields:
             raise RecipeError(
-                f"recipe field {name}: expected fields within {group}, found none; see `oddglyph-train list`"
+                f"recipe field {name}: expected fields within {group}, found none; see `oddglyph-train show`"
             )
     fields[field] = value.split(",") if "," in value else value

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.errors import OddglyphError
+from service.errors import OddglyphError, one_of
 from service.published.artifact import MANIFEST
 from training import recipes
 from training.errors import RecipeError, TrainingError
@@ -36,7 +36,7 @@ class Suite:
     def jobs(self, data_root: Path, device: Device) -> dict[str, Job]:
         """Return the job of every model by name; RecipeError if the suite does not exist or a change makes no sense."""
         if self.name not in SUITES:
-            raise RecipeError(f"suite {self.name!r}: expected one of: {', '.join(SUITES)}; choose one")
+            raise RecipeError(f"suite {self.name!r}: {one_of(self.name, SUITES, 'choose one')}")
         resolved = [recipes.resolve(recipe, self.changes) for recipe in SUITES[self.name]]
         return {
             f"{recipe.name}-s{seed}": Job(recipe, self.data, data_root, seed=seed, device=device)

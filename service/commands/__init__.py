@@ -1,1 +1,1 @@
-"""The subcommands of `oddglyph`, one file each."""
+"""The subcommands of `oddglyph`, one a file: each says its options, calls what does the work, and tells the result."""

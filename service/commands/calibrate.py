@@ -1,4 +1,4 @@
-"""`oddglyph calibrate`."""
+"""`oddglyph calibrate`: the p-values of a published detector, for normal images of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,18 +6,34 @@ from typing import Annotated
 import typer
 
 from service.batch import recalibrate, sinks, sources
-from service.commands.loading import load
-from service.options import MODELS_DIR, Column, Exclude, Groups, Invert, Key, ModelsDir, Pictures, Review, Source
+from service.loading import load
+from service.options import (
+    MODELS_DIR,
+    Column,
+    Exclude,
+    Groups,
+    Invert,
+    Key,
+    ModelsDir,
+    OneDetector,
+    Pictures,
+    Quiet,
+    Review,
+    Source,
+)
 from service.published import artifact
 from service.terminal import stderr
+
+EXAMPLES = (
+    "Examples:\n\noddglyph calibrate my-zeros/ --model mnist-0 --name my-zeros --review 20\n\n"
+    "oddglyph calibrate my-zeros/ --model mnist-0 --name my-zeros --exclude odd.csv"
+)
 
 
 def calibrate(
     source: Source,
     name: Annotated[str, typer.Option(help="Name of the new detector.")],
-    model: Annotated[
-        str | None, typer.Option(help="A detector from `oddglyph models`.", show_default="mnist-0, else the first")
-    ] = None,
+    model: OneDetector = None,
     models_dir: ModelsDir = MODELS_DIR,
     groups: Groups = None,
     review: Review = None,
@@ -27,12 +43,11 @@ def calibrate(
     invert: Invert = False,
     key: Key = None,
     column: Column = None,
+    quiet: Quiet = False,
 ) -> None:
     """Re-calibrate a detector on your own normal images.
 
     The new detector has p-values for images like yours. Nothing is trained.
-
-    For example: oddglyph calibrate my-zeros/ --name my-zeros
     """
     choice, paths = sources.Choice(key, column), sources.find(source)
     sources.check(paths, choice)
@@ -45,4 +60,5 @@ def calibrate(
     else:
         artifact.require_free(models_dir, name, replace=replace)
         told = recalibrate.publish(base, given, models_dir, name, replace=replace)
-    stderr.print(told)
+    if not quiet:
+        stderr.print(told)

@@ -1,5 +1,6 @@
-"""`oddglyph score`."""
+"""`oddglyph score`: images in, rows with scores out, and a summary."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from service.batch import shards, sinks, sources
 from service.batch.score import BATCH_SIZE, check_plain, control_fdr, in_words, score_items
 from service.batch.sources import Item
 from service.batch.tally import Losses, Tally
-from service.commands.loading import load_detector
 from service.errors import SourceError
+from service.loading import load_detector
 from service.options import (
     BROKEN_SOURCE,
     MODELS_DIR,
@@ -26,11 +27,13 @@ from service.options import (
     Confidence,
     ControlFdr,
     Invert,
+    JsonSummary,
     KeepGoing,
     Key,
     ModelsDir,
     Out,
     OutFormat,
+    Quiet,
     ShardRows,
     Source,
     Strict,
@@ -41,6 +44,36 @@ from service.options import (
 from service.published.conformal import DEFAULT_ALPHA, Rule
 from service.published.drift import DriftMonitor
 from service.terminal import stderr
+
+EXAMPLES = (
+    "Examples:\n\noddglyph score digits/ --out scores.csv\n\n"
+    "oddglyph score 'scans/*.png' --model all-mnist --invert\n\noddglyph score digits.npz --key x_test --alpha 0.01 --fdr"
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run of `oddglyph score` did, for people as lines, for programs as JSON."""
+
+    images: int
+    anomalies: int
+    rule: str
+    unreadable: int
+    broken_sources: int
+    passed_over: int
+    images_per_second: float
+    model: str
+    out: str
+    drift: str | None
+
+    def __str__(self) -> str:
+        """Return a line for people, and a second one if drift was watched."""
+        losses = Losses(self.broken_sources, self.passed_over)
+        drift = f"\ndrift: {self.drift}" if self.drift else ""
+        return (
+            f"images: {self.images:,}, anomalies: {self.anomalies:,} ({self.rule}), unreadable: {self.unreadable:,}, "
+            f"{losses}images/s: {self.images_per_second:,.0f}, model: {self.model}, out: {self.out}{drift}"
+        )
 
 
 def score(
@@ -62,11 +95,10 @@ def score(
     batch_size: BatchSize = BATCH_SIZE,
     shard_rows: ShardRows = shards.SHARD_ROWS,
     keep_going: KeepGoing = False,
+    quiet: Quiet = False,
+    as_json: JsonSummary = False,
 ) -> None:
-    """Score images. An image that cannot be read becomes a row with an error.
-
-    For example: oddglyph score digits/ --out scores.csv
-    """
+    """Score images. An image that cannot be read becomes a row with an error."""
     choice, paths, rule = sources.Choice(key, column), sources.find(source), Rule(alpha, strict, confidence)
     destination = _destination(out, format_, paths)
     sources.check(paths, choice)
@@ -82,15 +114,21 @@ def score(
     score_all = partial(score_items, detector=detector, decision=decision, invert=invert, batch_size=batch_size)
     how = {**asdict(choice), **asdict(rule), "invert": invert, "batch_size": batch_size}
     job = shards.Job(paths, shards.fingerprints(detector), shard_rows, alpha if fdr else None, how)
-    _write(sources.stream(paths, choice, losses), score_all, destination, job, tally)
-    rate = tally.images / (time.monotonic() - started)
-    stderr.print(
-        f"images: {tally.images:,}, anomalies: {tally.anomalies:,} ({in_words(rule, decision, fdr=fdr)}), "
-        f"unreadable: {tally.errors:,}, {losses}images/s: {rate:,.0f}, model: {detector.name}, "
-        f"out: {out or 'standard output'}"
+    _write(sources.stream(paths, choice, losses), score_all, destination, job, tally, quiet=quiet)
+    summary = Summary(
+        images=tally.images,
+        anomalies=tally.anomalies,
+        rule=in_words(rule, decision, fdr=fdr),
+        unreadable=tally.errors,
+        broken_sources=losses.broken,
+        passed_over=losses.skipped,
+        images_per_second=tally.images / (time.monotonic() - started),
+        model=detector.name,
+        out="standard output" if out is None else str(out),
+        drift=str(tally.monitor.drift) if tally.monitor else None,
     )
-    if tally.monitor:
-        stderr.print(f"drift: {tally.monitor.drift}")
+    if as_json or not quiet:
+        stderr.print(json.dumps(asdict(summary)) if as_json else str(summary))
     if losses.broken and not keep_going:
         raise typer.Exit(BROKEN_SOURCE)
 
@@ -116,10 +154,12 @@ def _destination(out: Path | None, name: sinks.Format | None, paths: list[Path])
     return _Destination(out, "parquet", is_folder=True)
 
 
-def _write(items: Iterator[Item], score: shards.Score, to: _Destination, job: shards.Job, tally: Tally) -> None:
-    """Show progress while `items` are scored and their rows written `to` a place and counted by `tally`."""
+def _write(
+    items: Iterator[Item], score: shards.Score, to: _Destination, job: shards.Job, tally: Tally, *, quiet: bool
+) -> None:
+    """Show progress, unless `quiet`, while `items` are scored and their rows written `to` a place, counted by `tally`."""
     shows_rows = to.out is None and sys.stdout.isatty()
-    with terminal.progress(disable=shows_rows or sys.stderr is None or not sys.stderr.isatty()) as progress:
+    with terminal.progress(disable=quiet or shows_rows) as progress:
         items = iter(progress.track(items, description="images"))
         if to.out and to.is_folder:
             shards.write(to.out, job, items, score, tally)

@@ -1,4 +1,4 @@
-"""`oddglyph serve`."""
+"""`oddglyph serve`: the HTTP service, in place of this process."""
 
 import os
 import sys
@@ -9,6 +9,8 @@ import typer
 
 from service import address
 from service.options import MODELS_DIR, ModelsDir, WhichDevice
+
+EXAMPLES = "Examples:\n\noddglyph serve\n\noddglyph serve --port 8080 --models-dir my-models"
 
 
 def serve(

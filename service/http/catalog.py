@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from fastapi import Depends, Request
 
-from service.errors import ArtifactError, UnavailableError, UnknownModelError
+from service.errors import ArtifactError, UnavailableError, UnknownModelError, one_of
 from service.http import prometheus
 from service.http.descriptions import ModelDetails
 from service.http.queues import Batcher, Turnstile
@@ -193,6 +193,5 @@ def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPo
 
 def _find_served(known: Mapping[str, Served], name: str, kind: str) -> Served:
     if name not in known:
-        names = ", ".join(known) or "none is served"
-        raise UnknownModelError(f"{kind} {name!r}: expected one of: {names}; see GET /models")
+        raise UnknownModelError(f"{kind} {name!r}: {one_of(name, known, 'see GET /models')}")
     return known[name]

@@ -7,7 +7,7 @@ names the file. `service.published.onnx_model` checks the signature and the gold
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from service.errors import ArtifactError, UnknownModelError
-from service.published import npz
+from service.errors import ArtifactError, UnknownModelError, one_of
+from service.published import npz, wording
 from service.published.conformal import CalibrationSet
 from service.published.manifest import NAME_PATTERN, Manifest, Metric
 
@@ -65,7 +65,7 @@ class Artifact:
             return _METRICS.validate_json(path.read_bytes())
         except ValidationError as error:
             raise ArtifactError(
-                f"{path}: expected a list of metrics, got {_first(error)}; publish the model again"
+                f"{path}: expected a list of metrics, got others: {_first(error)}; publish the model again"
             ) from None
 
     def golden(self) -> tuple[Arrays, Arrays]:
@@ -169,12 +169,12 @@ def incomplete(models_dir: Path) -> list[Path]:
     return sorted(folder for folder in folders if not (folder / MANIFEST).exists())
 
 
-def load_named(models_dir: Path, name: str) -> Artifact:
-    """Return the verified artifact `name`. UnknownModelError lists the known names."""
+def load_named(models_dir: Path, name: str, offered: Iterable[str] | None = None) -> Artifact:
+    """Return the verified artifact `name`. UnknownModelError lists the names `offered`; None stands for all."""
     known = {path.name: path for path in find(models_dir)}
     if name not in known:
-        names = ", ".join(known) or "none"
-        raise UnknownModelError(f"model {name!r}: expected one of: {names}; see GET /models or `oddglyph models`")
+        told = one_of(name, known if offered is None else offered, "see GET /models or `oddglyph models`")
+        raise UnknownModelError(f"model {name!r}: {told}")
     return load(known[name])
 
 
@@ -186,7 +186,9 @@ def read_manifest(folder: Path) -> Manifest:
     except OSError:
         raise ArtifactError(f"{path}: expected a readable manifest, found none; publish the model again") from None
     except ValidationError as error:
-        raise ArtifactError(f"{path}: expected a manifest, got {_first(error)}; publish the model again") from None
+        raise ArtifactError(
+            f"{path}: expected a manifest, got something else: {_first(error)}; publish the model again"
+        ) from None
 
 
 def require_free(models_dir: Path, name: str, *, replace: bool = False) -> None:
@@ -292,5 +294,4 @@ def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    return f"{where}: {first['msg']}"
+    return f"{wording.place(first)}: {wording.expected(first)}"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import ArtifactError, UnknownClassError, ValueRangeError
+from service.errors import ArtifactError, UnknownClassError, ValueRangeError, one_of
 from service.images import Pixels
 from service.published.artifact import Artifact
 from service.published.onnx_model import Device, OnnxModel, UsedDevice, verify_golden
@@ -112,10 +112,8 @@ class Generator:
         for known in (names, [str(label) for label in range(len(names))]):
             if wanted in known:
                 return known.index(wanted)
-        raise UnknownClassError(
-            f"class {class_name!r}: expected one of: {', '.join(self.class_names)}, or an index below {len(names)}; "
-            "choose another"
-        )
+        told = one_of(class_name, self.class_names, f"choose one, or an index below {len(names)}")
+        raise UnknownClassError(f"class {class_name!r}: {told}")
 
     def generate(self, z: Latents, labels: Labels | None = None) -> Pixels:
         """Return the images of `z` [N, latent_size] and, if the model is conditional, `labels` [N], uint8 [N, H, W, 3]."""

@@ -107,6 +107,16 @@ def test_model_alpha_and_fdr(oddglyph, digits):
     assert 0 < sum(rejected) < sum(p_values <= 0.5)
 
 
+def test_the_summary_is_silent_or_json_if_asked(oddglyph, png_folder):
+    status, out, err = oddglyph("score", str(png_folder), "--quiet")
+    assert (status, len(in_csv(out)), err) == (0, 21, "")
+    status, again, err = oddglyph("score", str(png_folder), "--json")
+    summary = json.loads(err)
+    assert again == out
+    assert (summary["images"], summary["unreadable"], summary["model"]) == (21, 1, "mnist-0")
+    assert summary["anomalies"] == sum(row["is_anomaly"] == "true" for row in in_csv(out))
+
+
 BAD = {
     "absent source": (["absent.png"], 1, "absent.png: names no file or folder"),
     "no image": (
@@ -118,7 +128,12 @@ BAD = {
     "unknown model": (
         ["a.npy", "--model", "mnist-7"],
         1,
-        "model 'mnist-7': expected one of: black-and-white, colours, mnist-0, mnist-1, verdict-0;",
+        "model 'mnist-7': expected one of: all-mnist, mnist-0, mnist-1, verdict-0;",
+    ),
+    "misspelt group": (
+        ["a.npy", "--model", "all-minst"],
+        1,
+        "model 'all-minst': expected one of: all-mnist, mnist-0, mnist-1, verdict-0; did you mean all-mnist?",
     ),
     "no models": (["a.npy", "--models-dir", "absent"], 1, "absent: expected a folder of published models"),
     "empty models": (["a.npy", "--models-dir", "."], 1, "none"),

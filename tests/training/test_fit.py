@@ -127,7 +127,8 @@ def test_an_error_is_one_line_and_exit_status_1_without_a_traceback(tmp_path: Pa
     completed = subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert completed.returncode == 1
     assert (
-        completed.stderr == "oddglyph-train: error: class 'none': expected one of: high, low, or an index; choose one\n"
+        completed.stderr
+        == "oddglyph-train: error: class 'none': expected one of: high, low; choose one, or an index below 2\n"
     )
 
 

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from service.images import Pixels
     from service.published.manifest import Manifest
 
-app = typer.Typer(no_args_is_help=True, help="Measure methods against each other.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure methods against each other.",
+    epilog="Examples:\n\noddglyph-train benchmark detection --methods density,pca",
+)
 console = Console()
 
 Out = Annotated[Path, typer.Option(help="Results go to OUT.json and OUT.md. Finished results there are kept.")]
 OUT = Path("reports/detection")
 
 
-@app.command()
+@app.command(epilog="Examples:\n\noddglyph-train benchmark detection --methods density,pca --classes 0,8 --limit 500")
 def detection(
     data_name: Annotated[str, typer.Option("--data", help="As for fit; it needs a test split.")] = "mnist",
     data_root: DataRoot = DATA_ROOT,
@@ -63,7 +67,10 @@ def detection(
     console.print(page, soft_wrap=True, highlight=False, markup=False)
 
 
-@app.command("few-images")
+@app.command(
+    "few-images",
+    epilog="Examples:\n\noddglyph-train benchmark few-images --methods density --classes 0 --sizes 50 --draws 10",
+)
 def few_images(
     data_name: Annotated[str, typer.Option("--data", help="As for fit; it needs a test split.")] = "mnist",
     data_root: DataRoot = DATA_ROOT,
@@ -93,7 +100,7 @@ def few_images(
     console.print(page, soft_wrap=True, highlight=False, markup=False)
 
 
-@app.command()
+@app.command(epilog="Examples:\n\noddglyph-train benchmark corruptions mnist-0 mnist-8")
 def corruptions(
     models: Annotated[list[str], typer.Argument(help="Published detectors of data sets with a test split.")],
     data_root: DataRoot = DATA_ROOT,

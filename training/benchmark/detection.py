@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from service.atomic import replacing
+from service.errors import one_of
 from service.images import Pixels
 from service.published.conformal import conformal_p_values
 from training import data, recipes
@@ -103,7 +104,7 @@ def tasks(
     wanted, names = tuple(methods), tuple(class_names)
     unknown = set(wanted) - set(METHODS)
     if unknown:
-        raise MetricError(f"method {min(unknown)}: expected one of {', '.join(METHODS)}; choose from them")
+        raise MetricError(f"method {min(unknown)}: {one_of(min(unknown), METHODS, 'choose from them')}")
     changed = {method: " ".join(changes) if method in RECIPES else "" for method in wanted}
     if changes and not any(changed.values()):
         raise MetricError(f"--set: expected a recipe among the methods, got {', '.join(wanted)}; leave it out")

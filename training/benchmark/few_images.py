@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from service.atomic import replacing
+from service.errors import one_of
 from service.images import Pixels
 from service.published.conformal import conformal_p_values
 from training import recipes
@@ -76,7 +77,7 @@ def tasks(
     wanted = tuple(methods)
     for name in wanted:
         if name not in METHODS:
-            raise MetricError(f"method {name}: expected one of {', '.join(METHODS)}; choose from them")
+            raise MetricError(f"method {name}: {one_of(name, METHODS, 'choose from them')}")
     return [
         Draw(method, data_name, class_names[draw % len(class_names)], size, draw)
         for size in sizes

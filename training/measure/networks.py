@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchvision.models import ResNet18_Weights, resnet18
 
-from service.errors import ArtifactError, UnknownModelError
+from service.errors import ArtifactError, UnknownModelError, one_of
 from service.images import Pixels
 from service.published import artifact
 from service.published.artifact import Artifact
@@ -111,7 +111,7 @@ def load(name: str, judges_dir: Path, inception_weights: Path | None = None) -> 
     - resnet18: ResNet-18 with the ImageNet weights of torchvision's download
     """
     if name not in NETWORKS:
-        raise MetricError(f"network {name!r}: expected one of: {', '.join(NETWORKS)}; choose one")
+        raise MetricError(f"network {name!r}: {one_of(name, NETWORKS, 'choose one')}")
     try:
         return _make(name, judges_dir, inception_weights)
     except (ArtifactError, UnknownModelError) as error:

@@ -18,7 +18,7 @@ def test_chosen_models_alone_are_served_and_the_first_is_the_default(linear_mode
     catalog = Catalog(linear_models, "cpu", 1, ["mnist-1"])
     assert list(catalog.models) == ["mnist-1"]
     assert catalog.detector(None).details.name == "mnist-1"
-    with pytest.raises(UnknownModelError, match="generator 'cifar10-cond': expected one of: none is served"):
+    with pytest.raises(UnknownModelError, match="generator 'cifar10-cond': expected one of: none;"):
         catalog.generator(None)
 
 

@@ -207,7 +207,7 @@ def test_an_array_in_another_content_type_is_refused(client):
         (f"seed={'9' * 5000}", 422, "seed: expected"),
         ("seed=x", 422, "seed: expected a valid integer"),
         ("format=gif", 422, "format: expected 'png' or 'json', got 'gif'"),
-        ("class=dog", 404, "class 'dog': expected one of: ship, cat, frog, or an index below 3"),
+        ("class=dog", 404, "class 'dog': expected one of: ship, cat, frog; choose one, or an index below 3"),
         ("class=3", 404, "class '3': expected one of: ship, cat, frog"),
         ("model=black-and-white&class=cat", 422, "black-and-white is not conditional"),
         ("model=nope", 404, "one of: black-and-white, colours"),

@@ -50,7 +50,7 @@ def test_no_class_means_mixed_in_order_of_label(generator):
 
 @pytest.mark.parametrize("name", ["dog", "3", "-1", "", "1.0"])
 def test_unknown_class_names_the_known_ones(generator, name):
-    with pytest.raises(UnknownClassError, match="ship, cat, frog, or an index below 3"):
+    with pytest.raises(UnknownClassError, match="ship, cat, frog; choose one, or an index below 3"):
         generator.sample(name, 1, seed=0)
 
 
