@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# setuptools warns of every editable install, through `--quiet` too.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 3000
 
 .PHONY: serve test check clean
@@ -19,13 +21,13 @@ clean:
 	rm -rf .venv
 
 .venv/serving: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	touch $@
 
 .venv/development: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	touch .venv/serving $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
+	$(PIP) --upgrade 'pip>=25'

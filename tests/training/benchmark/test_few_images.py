@@ -54,7 +54,7 @@ def test_classes_take_turns_and_small_sizes_come_first():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--methods", "magic"], "method magic: expected one of density"),
+        (["--methods", "magic"], "method magic: expected one of: density"),
         (["--sizes", "2o"], "--sizes 2o: expected whole numbers"),
         (["--sizes", "100000"], "expected at least 100000 training images"),
         (["--sizes", "19"], "expected at least 20, got 19"),
