@@ -72,9 +72,11 @@ CONV_AE = derive(
 RESTORING_AAE = derive(
     SHARED_AAE,
     "restoring-aae",
-    "shared-aae that restores: it sees outliers made from half of the images, and learns to draw the images",
-    paper="arXiv:1511.05644, arXiv:1805.06725, arXiv:2108.07610",
+    "shared-aae without discriminator that restores: it sees outliers made from half of the images, and draws the images",
+    paper="arXiv:1805.06725, arXiv:2108.07610",
     outlier_share=0.5,
+    adversarial_weight=0.0,
+    epochs=10,
 )
 DENSITY = DensityOnlyRecipe(
     name="density",

@@ -76,7 +76,7 @@ def test_a_restoring_autoencoder_learns_to_restore(digits):
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one():
-    whole, first, second = (learner("restoring-aae") for _ in range(3))
+    whole, first, second = (learner("shared-aae", "outlier_share=0.5") for _ in range(3))
     for images in batches(6):
         whole.step(images)
     for images in batches(6)[:3]:
