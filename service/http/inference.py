@@ -19,7 +19,7 @@ from service.http.catalog import Models, ServedDetector, ServedGenerator
 from service.http.limits import MAX_IMAGES, MAX_NAME_CHARACTERS
 from service.http.refusals import short
 from service.http.tensors import Array, OutputTensor, Parameters, RequestedOutput, TensorMetadata, metadata
-from service.published.detector import ARRAYS, FIGURES
+from service.published.detector import ARRAYS, FIGURES, OUTPUTS_OF_AUTOENCODERS
 from service.published.generator import CHUNK
 from service.published.group import Group
 
@@ -27,7 +27,6 @@ VERSION = "1"
 PREFIX = "/v2"
 HEADER_LENGTH = "inference-header-content-length"
 PICTURES = ("heat", "reconstruction")  # in the order of the planes of an Examination
-OF_AUTOENCODERS = ("l_con", "latent", "reconstruction")
 MAX_COUNTS = {**arrays.MAX_COUNTS, "{": 128, '"': 1024}  # larger, since each requested output has a few names
 
 
@@ -193,7 +192,7 @@ def _outputs(served: ServedDetector | ServedGenerator) -> list[TensorMetadata]:
     if isinstance(served.detector, Group):
         specs += [metadata("closest", "INT64"), metadata("p_values", "FP64", len(served.detector.detectors))]
     specs += [metadata(name, "UINT8", size, size) for name in PICTURES]
-    return [spec for spec in specs if served.detector.reconstructs or spec.name not in OF_AUTOENCODERS]
+    return [spec for spec in specs if served.detector.reconstructs or spec.name not in OUTPUTS_OF_AUTOENCODERS]
 
 
 def _parse(body: bytes, header_length: str | None) -> tuple[InferenceRequest, bytes]:
