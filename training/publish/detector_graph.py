@@ -19,6 +19,7 @@ from training.recipes import AutoencoderRecipe, DetectorRecipe
 
 EMPTY = 100  # standard deviations, more than any normal image is odd by
 NEIGHBOURHOOD = 5  # pixels a side; differences in single pixels are chance
+USUAL = 0.95  # with 0.99, as for gradients, noise in a garment stays hidden behind the heat of gradients
 MARGIN = 2  # standard deviations; without it a few normal images in a thousand are held against the autoencoder
 
 
@@ -71,7 +72,7 @@ class DetectorGraph(VerdictGraph):
     - `density` [N], as in VerdictGraph. It sees what reconstruction overlooks: an autoencoder that draws well also draws
       other glyphs well.
     - `heat` uint8 [N, 32, 32], the larger of two maps: the heat of VerdictGraph, and where the image differs from its
-      reconstruction, which finds noise and texture. In both maps 99 % of normal images stay below 0.5 everywhere.
+      reconstruction, which finds noise and texture. In the second map a share USUAL of normal images stays below 0.5.
     - `score` [N], as in VerdictGraph, plus the number of standard deviations by which l_con and latent exceed a limit:
       MARGIN standard deviations above the largest value of held-out normal images. Below the limit they say little.
 
@@ -159,7 +160,7 @@ def fit_statistics(graph: DetectorGraph, held_out: images.Pixels) -> None:
     batches = [to_images(batch) for batch in torch.from_numpy(held_out).split(BATCH)]
     outputs = [graph.autoencoder(batch) for batch in batches]
     differing = [difference(x, x_hat).amax(dim=(1, 2)) for x, (x_hat, _, _) in zip(batches, outputs, strict=True)]
-    graph.usual_difference.copy_(torch.cat(differing).quantile(0.99).clamp_min(1e-6))
+    graph.usual_difference.copy_(torch.cat(differing).quantile(USUAL).clamp_min(1e-6))
     gap = torch.cat([z - z_hat for _, z, z_hat in outputs]).flatten(1)
     graph.gap_mean.copy_(gap.mean(dim=0))
     graph.gap_deviation.copy_(gap.std(dim=0).clamp_min(1e-6))
