@@ -21,6 +21,20 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
+class Distance(BaseModel):
+    """How the distance of an image to normal images is taken, and what counts beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    roots: Count  # square roots of the histogram bins: the more, the more do faint gradients count
+    hull: Count  # nearest images that may be mixed
+    ridge: Positive = 0.2  # price of mixing them
+    stiffness: Positive  # price of bending the image
+    brightness_weight: Weight  # of the same distance by brightness, where gradients have weight 1
+    classifier_weight: Weight  # of the classifier of synthesised outliers
+    tolerance: Positive | None = None  # deviations: images farther from the core are not fitted on; None fits on all
+
+
 class DensityRecipe(BaseModel):
     """How the density of a detector is fitted. See training/density/ for what it is, docs/detection.md for the choices."""
 
@@ -29,9 +43,11 @@ class DensityRecipe(BaseModel):
     components: Count = 64  # in which distances are taken
     whitened: Count = 256  # that the outlier classifier sees
     prototypes: Count = 8000
-    hull: Count = 64  # nearest images that may be mixed
-    ridge: Positive = 0.2  # price of mixing them
-    stiffness: Positive = 5e-4  # price of bending the image
+    strokes: Distance = Distance(roots=1, hull=64, stiffness=5e-4, brightness_weight=0, classifier_weight=0.25)
+    surfaces: Distance = Distance(
+        roots=2, hull=8, stiffness=1e-2, brightness_weight=0.5, classifier_weight=0.125, tolerance=2
+    )
+    surface_ratio: Positive = 1.5  # at most: what neighbours leave unexplained of brightness, over that of gradients
     max_images: Count = 20_000  # to fit on: more need memory, and add little
     folds: Annotated[int, Field(ge=2)] = 5
     outliers: Count = 6  # for each normal image
@@ -39,7 +55,6 @@ class DensityRecipe(BaseModel):
     epochs: Count = 6
     batch_size: Count = 128
     learning_rate: Positive = 2e-3
-    classifier_weight: Weight = 0.25
     contamination: Share = 0.0  # of the normal images: outliers, perhaps, and not fitted on
 
 

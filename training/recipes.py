@@ -26,7 +26,7 @@ __all__ = ["AutoencoderRecipe", "ClassifierRecipe", "DensityOnlyRecipe", "Densit
 Recipe = DetectorRecipe | GanRecipe | ClassifierRecipe
 AnyRecipe = TypeVar("AnyRecipe", AutoencoderRecipe, DensityOnlyRecipe, GanRecipe, ClassifierRecipe)
 IDENTITY = ("name", "summary", "paper", "family", "image_size")  # fields that say which recipe it is
-RETIRED = {"neighbours"}  # fields of runs from before version 0.2 that mean nothing any more
+RETIRED = {"neighbours", "hull", "ridge", "stiffness", "classifier_weight"}  # of runs before version 0.2; not read
 FAMILIES: dict[str, type[BaseModel]] = {
     recipe.model_fields["family"].default: recipe
     for recipe in (AutoencoderRecipe, DensityOnlyRecipe, GanRecipe, ClassifierRecipe)
@@ -48,6 +48,10 @@ def rebuild(fields: dict[str, object]) -> Recipe:
     density = fields.get("density")
     if isinstance(density, dict):
         fields = {**fields, "density": {name: value for name, value in density.items() if name not in RETIRED}}
+    return _validated(fields)
+
+
+def _validated(fields: dict[str, object]) -> Recipe:
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:
@@ -227,11 +231,11 @@ def resolve(name: str, changes: Iterable[str] = ()) -> Recipe:
     fields = RECIPES[name].model_dump()
     for change in changes:
         _apply(change, fields)
-    return rebuild(fields)
+    return _validated(fields)
 
 
 def _apply(change: str, fields: dict[str, Any]) -> None:
-    """Set what `change`, such as "epochs=5" or "density.neighbours=5", names in `fields`."""
+    """Set what `change`, such as "epochs=5" or "density.folds=5", names in `fields`."""
     name, separator, value = change.partition("=")
     if not separator:
         raise RecipeError(f"--set {change}: expected FIELD=VALUE, got no '='; for example --set epochs=5")

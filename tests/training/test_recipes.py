@@ -80,6 +80,8 @@ def test_the_plain_autoencoder_has_the_contextual_loss_only():
         ("conv-ae", ["epochs"], "FIELD=VALUE"),
         ("conv-ae", ["density.contamination=0.5"], "recipe field density.contamination: .* less than 0.5"),
         ("conv-ae", ["density.nonesuch=1"], "recipe field density.nonesuch"),
+        ("conv-ae", ["density.hull=3"], "recipe field density.hull"),  # of older runs only
+        ("conv-ae", ["density.surfaces.hull=0"], "recipe field density.surfaces.hull"),
         ("conv-ae", ["epochs.max=1"], "recipe field epochs.max: expected fields within epochs"),
         ("conv-ae", ["nonesuch.max=1"], "recipe field nonesuch.max: expected fields within nonesuch"),
     ],

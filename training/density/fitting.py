@@ -18,17 +18,19 @@ from training.density.neighbours import (
     Queries,
     features_of,
     principal_components,
-    separation,
 )
 from training.density.outliers import jitter, outliers
+from training.density.trimming import nearest, usual
+from training.families import Distance
 from training.recipes import DensityRecipe
 from training.run.folder import Run
 from training.run.loop import fit
 
-CHOICE_IMAGES = 1000  # normal images by which the roots and the weight of brightness are chosen
-CHOICE_OUTLIERS = 2  # for each of them
-ROOTS = (1, 2)
-BRIGHTNESS_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+CHOICE_IMAGES, JUDGED_IMAGES = (
+    3000,
+    300,
+)  # that tell strokes from surfaces: all are neighbours, and the first are judged
+HEAT_IMAGES = 1000  # normal images that say which heat is usual
 MIN_JITTERED, MIN_OUTLIERS, MIN_STEPS = 600, 2000, 600  # few images are shown more often
 WATCHED = 1000  # examples by which the training's progress is shown
 
@@ -59,19 +61,20 @@ def fit_density(
 ) -> Fitted:
     """Return the density of the images `normal`; the same `seed`, the same density.
 
-    Every image is fitted, and every image calibrates. An image's distance is taken without its own group. Its log odds
-    come from a classifier that was trained without its fold (cross-conformal prediction; Vovk, 2015). Only the principal
-    components have seen all images. `run` keeps checkpoints and figures; if it holds a checkpoint, it is continued.
+    Every image calibrates, and all are fitted but those that `trimming` leaves out. An image's distance is taken without
+    its own group. Its log odds come from a classifier that was trained without its fold (cross-conformal prediction; Vovk,
+    2015). Only the principal components and the trimming have seen all images. `run` keeps checkpoints and figures; if it holds a checkpoint, it is continued.
     """
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randperm(len(normal.pixels), generator=generator)[: recipe.max_images].sort().values
     every = Queries(to_light(normal.pixels[indices.numpy()]), torch.from_numpy(normal.groups)[indices])
-    kept = every[without_outliers(every, recipe)] if recipe.contamination else every
-    (hull, brightness), weight = _fit_hulls(kept, recipe, generator, fabric.device)
+    distance = _strokes_or_surfaces(every, recipe, generator, fabric.device)
+    kept = every[_fitted_on(every, distance, recipe)]
+    hull, brightness = _fit_hulls(kept, distance, recipe, generator, fabric.device)
     classifier, odds = _fit_classifier(every, kept, hull, recipe, seed, generator, fabric, run)
-    density = Density(hull, brightness if weight else None, classifier).to(fabric.device)
-    density.weights.copy_(torch.tensor([1, weight, recipe.classifier_weight]))
-    by_brightness = brightness.leave_group_out(every) if weight else torch.zeros_like(odds)
+    density = Density(hull, brightness if distance.brightness_weight else None, classifier).to(fabric.device)
+    density.weights.copy_(torch.tensor([1, distance.brightness_weight, distance.classifier_weight]))
+    by_brightness = brightness.leave_group_out(every) if distance.brightness_weight else torch.zeros_like(odds)
     parts = torch.stack([hull.leave_group_out(every), by_brightness, odds], dim=1)
     density.mean.copy_(parts.mean(dim=0))
     density.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
@@ -79,48 +82,40 @@ def fit_density(
     return Fitted(density.cpu().eval(), density.combined(parts.cpu()), indices)
 
 
-def without_outliers(every: Queries, recipe: DensityRecipe) -> Tensor:
-    """Return which of the images [n] are most likely normal, all but the fraction `recipe.contamination`.
+def _strokes_or_surfaces(
+    every: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device
+) -> Distance:
+    """Return how distances are taken: as for strokes, or as for surfaces.
 
-    The images farthest from their k-th nearest image by oriented gradients are dropped. k is the number of images to drop.
-    If there are at most k outliers, no outlier has k others of its kind around it.
+    Neighbours of surfaces explain brightness about as well as gradients. Neighbours of strokes explain it half as well.
     """
-    hull = LocalHull(OrientedGradients(), len(every), min(recipe.components, len(every)), recipe)
-    hull.fit(every.light, every.groups, every.light[:0], torch.Generator())
-    k = 1 + int(recipe.contamination * len(every))
-    distances = hull.to_nth(every.light, min(k + 1, len(every)))  # the nearest is the image itself
-    return distances <= distances.quantile(1 - recipe.contamination)
+    chosen = every[torch.randperm(len(every), generator=generator)[:CHOICE_IMAGES]]
+    hulls = _fit_hulls(chosen, recipe.strokes, recipe, generator, device)
+    gradients, brightness = (hull.unexplained(chosen[:JUDGED_IMAGES]) for hull in hulls)
+    return recipe.surfaces if brightness <= recipe.surface_ratio * gradients else recipe.strokes
+
+
+def _fitted_on(every: Queries, distance: Distance, recipe: DensityRecipe) -> Tensor:
+    """Return which of the images [n] are fitted on."""
+    if recipe.contamination:
+        return nearest(every, distance, recipe.components, recipe.contamination)
+    if distance.tolerance is not None:
+        return usual(every, distance, recipe.components, distance.tolerance)
+    return torch.ones(len(every), dtype=torch.bool)
 
 
 def _fit_hulls(
-    kept: Queries, recipe: DensityRecipe, generator: torch.Generator, device: torch.device
-) -> tuple[tuple[LocalHull, LocalHull], float]:
-    """Return the hulls by gradients and by brightness, and the weight of brightness, that best separate made outliers."""
-    more = torch.cat([jitter(kept.light, generator) for _ in range(_rounds(MIN_JITTERED, len(kept)))])[:MIN_JITTERED]
-    chosen = kept[torch.randperm(len(kept), generator=generator)[:CHOICE_IMAGES]]
-    made = [outliers(chosen.light, generator) for _ in range(_rounds(CHOICE_IMAGES, len(chosen), CHOICE_OUTLIERS))]
-    odd = Queries(torch.cat([m.light for m in made]), torch.cat([chosen.groups[m.sources] for m in made]))
+    kept: Queries, distance: Distance, recipe: DensityRecipe, generator: torch.Generator, device: torch.device
+) -> tuple[LocalHull, LocalHull]:
+    """Return the hulls of the images `kept` by gradients and by brightness; few are jittered to find the components."""
+    some = kept.light[:MIN_JITTERED]
+    more = torch.cat([jitter(some, generator) for _ in range(_rounds(MIN_JITTERED, len(some)))])[:MIN_JITTERED]
     components, prototypes = min(recipe.components, len(kept) + len(more) - 1), min(recipe.prototypes, len(kept))
-    fitted = []
-    kinds: list[Features] = [*(OrientedGradients(roots) for roots in ROOTS), Intensities()]
-    for features in kinds:
-        hull = LocalHull(features, prototypes, components, recipe).to(device)
+    kinds: tuple[Features, Features] = (OrientedGradients(distance.roots), Intensities())
+    first, second = (LocalHull(features, prototypes, components, distance).to(device) for features in kinds)
+    for hull in (first, second):
         hull.fit(kept.light, kept.groups, more, generator)
-        fitted.append((hull, *standardised(hull.leave_group_out(chosen), hull.leave_group_out(odd))))
-    *by_gradients, (brightness, normal_light, odd_light) = fitted
-    told = {
-        separation(normal + weight * normal_light, odd + weight * odd_light): (hull, weight)
-        for hull, normal, odd in by_gradients
-        for weight in BRIGHTNESS_WEIGHTS
-    }
-    hull, weight = told[max(told)]
-    return (hull, brightness), weight
-
-
-def standardised(normal: Tensor, odd: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the scores `normal` and `odd`, both in standard deviations of `normal`."""
-    mean, deviation = normal.mean(), normal.std().clamp_min(1e-6)
-    return (normal - mean) / deviation, (odd - mean) / deviation
+    return first, second
 
 
 def _fit_classifier(
@@ -189,7 +184,7 @@ def _whitening(normal: Tensor, recipe: DensityRecipe) -> OutlierClassifier:
 @torch.no_grad()
 def _usual_energy(hull: LocalHull, kept: Queries) -> Tensor:
     """Return the 99 % quantile over normal images of their highest energy, each taken without its own group."""
-    chosen = kept[:CHOICE_IMAGES]
+    chosen = kept[:HEAT_IMAGES]
     energies = []
     for light, own in zip(chosen.light.split(BATCH), chosen.groups.split(BATCH), strict=True):
         deformed = hull.features.deformed(light.to(hull.mean.device))

@@ -9,6 +9,7 @@ from service import images
 from training.density.features import FEATURES, Intensities, OrientedGradients, energy_map
 from training.density.neighbours import Features, LocalHull
 from training.density.outliers import KINDS
+from training.families import Distance
 from training.recipes import DensityRecipe
 
 FLOOR = -1.0  # standard deviations: a part that sees a very normal image must not outvote a part that sees an odd one
@@ -68,7 +69,7 @@ class Density(nn.Module):
         """Return all that `restored` needs."""
         hulls = [self.hull] if self.brightness is None else [self.hull, self.brightness]
         return {
-            "roots": getattr(self.hull.features, "roots", 1),
+            "distance": self.hull.distance.model_dump(),
             "hulls": [tuple(hull.prototypes.shape) for hull in hulls],
             "whitened": self.classifier.whitening.shape[1],
             "weights": self.state_dict(),
@@ -77,9 +78,10 @@ class Density(nn.Module):
 
 def restored(saved: dict[str, Any], recipe: DensityRecipe) -> Density:
     """Return, in evaluation mode, the Density whose method `saved` returned the dictionary `saved`."""
-    features: list[Features] = [OrientedGradients(saved["roots"]), Intensities()]
+    distance = Distance(**saved["distance"])
+    features: list[Features] = [OrientedGradients(distance.roots), Intensities()]
     shapes = zip(features, saved["hulls"], strict=False)
-    hulls = [LocalHull(kind, prototypes, components, recipe) for kind, (prototypes, components) in shapes]
+    hulls = [LocalHull(kind, prototypes, components, distance) for kind, (prototypes, components) in shapes]
     brightness = hulls[1] if len(hulls) > 1 else None
     density = Density(hulls[0], brightness, OutlierClassifier(saved["whitened"], recipe.hidden))
     density.load_state_dict(saved["weights"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.density.features import Intensities, OrientedGradients
-from training.recipes import DensityRecipe
+from training.families import Distance
 
 BATCH = 256
 Features = OrientedGradients | Intensities
@@ -32,11 +32,12 @@ class LocalHull(nn.Module):
     directions: Tensor
     prototypes: Tensor
 
-    def __init__(self, features: Features, prototypes: int, components: int, recipe: DensityRecipe) -> None:
+    def __init__(self, features: Features, prototypes: int, components: int, distance: Distance) -> None:
         super().__init__()
         self.features = features
-        self.neighbours = min(recipe.hull, prototypes)
-        self.ridge, self.stiffness = recipe.ridge, recipe.stiffness
+        self.distance = distance
+        self.neighbours = min(distance.hull, prototypes)
+        self.ridge, self.stiffness = distance.ridge, distance.stiffness
         self.register_buffer("mean", torch.zeros(features.size))
         self.register_buffer("directions", torch.zeros(features.size, components))
         self.register_buffer("prototypes", torch.zeros(prototypes, components))
@@ -59,13 +60,11 @@ class LocalHull(nn.Module):
     @torch.no_grad()
     def leave_group_out(self, queries: "Queries") -> Tensor:
         """Return the log distance of each image [N] from the images of other groups than its own."""
-        return self._batched(self.place(queries.light), queries.groups)
+        return self.between(self.place(queries.light), queries.groups)
 
-    @torch.no_grad()
-    def to_nth(self, light: Tensor, n: int) -> Tensor:
-        """Return the plain distance of light images to their `n`-th nearest prototype [N]."""
-        points = self.place(light)[:, 0]
-        return torch.cat([torch.cdist(part, self.prototypes).kthvalue(n, dim=1).values for part in points.split(BATCH)])
+    def unexplained(self, queries: "Queries") -> float:
+        """Return the share of the variance of images that those of other groups leave unexplained."""
+        return (self.leave_group_out(queries).exp().mean() / self.prototypes.square().sum(dim=1).mean()).item()
 
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
         """Return the log squared distance [N], and the features of the nearest point of the hull [N, F]."""
@@ -86,7 +85,9 @@ class LocalHull(nn.Module):
         points = (deformed - self.mean) @ self.directions
         return torch.cat([points[:, :1], points[:, 1:] - points[:, :1]], dim=1)
 
-    def _batched(self, points: Tensor, groups: Tensor) -> Tensor:
+    @torch.no_grad()
+    def between(self, points: Tensor, groups: Tensor) -> Tensor:
+        """Return the log distance of each image [N], placed as `place` does it, from the images of other groups than its own."""
         parts = zip(points.split(BATCH), groups.split(BATCH), strict=True)
         return torch.cat([self._distance(part, own)[0] for part, own in parts])
 

@@ -5,9 +5,10 @@ import torch
 from service import images
 from service.published.conformal import conformal_p_values
 from training.data import NormalSplit, split_normal
-from training.density.fitting import Fitted, Folds, fit_density, without_outliers
-from training.density.model import to_light
+from training.density.fitting import Fitted, Folds, fit_density
+from training.density.model import restored, to_light
 from training.density.neighbours import Queries
+from training.density.trimming import nearest, usual
 from training.fit import make_fabric
 from training.recipes import DensityRecipe
 
@@ -73,7 +74,7 @@ def test_outliers_among_the_normal_images_are_found_and_not_fitted_on(digits: di
     zeros, ones = (images.fit(digits["x_train"][digits["y_train"] == digit], 32) for digit in (0, 1))
     mixed = np.concatenate([zeros[:36], ones[:4]])
     wary = RECIPE.model_copy(update={"contamination": 0.1})
-    kept = without_outliers(Queries(to_light(mixed), torch.arange(40)), wary)
+    kept = nearest(Queries(to_light(mixed), torch.arange(40)), RECIPE.strokes, 16, 0.1)
     assert kept[:36].all()
     assert not kept[36:].any()
     contaminated = NormalSplit(mixed, np.arange(40), np.arange(40) % 10 == 0)
@@ -83,3 +84,29 @@ def test_outliers_among_the_normal_images_are_found_and_not_fitted_on(digits: di
         for fitted in [fit_density(contaminated, recipe, 0, FABRIC)]
     }
     assert gaps[0.1] > gaps[0.0] + 0.5
+
+
+def test_images_far_from_the_core_are_found_without_being_told_how_many(digits: dict[str, np.ndarray]):
+    zeros, ones = (images.fit(digits["x_train"][digits["y_train"] == digit], 32) for digit in (0, 1))
+    many = np.concatenate([np.roll(zeros, shift, axis=2) for shift in (-1, 0, 1)])
+    mixed = Queries(to_light(np.concatenate([many, ones[:6]])), torch.arange(len(many) + 6))
+    kept = usual(mixed, RECIPE.surfaces, 16, 2)
+    assert not kept[len(many) :].any()
+    assert kept[: len(many)].float().mean() > 0.8
+    few = mixed[torch.arange(20, 126)][:99]
+    assert usual(few, RECIPE.surfaces, 16, 2).all()
+
+
+def test_textures_are_told_from_digits_and_compared_by_brightness_too(zeros: np.ndarray):
+    textures = (128 + 40 * np.random.default_rng(0).normal(size=(60, 32, 32))).clip(0, 255).astype(np.uint8)
+    strokes, surfaces = (
+        fit_density(split_normal(pixels, 0), RECIPE, 0, FABRIC).density for pixels in (zeros, textures)
+    )
+    assert (strokes.hull.distance, strokes.brightness) == (RECIPE.strokes, None)
+    assert surfaces.hull.distance == RECIPE.surfaces
+    assert surfaces.brightness is not None
+    assert surfaces.weights.tolist() == [1, RECIPE.surfaces.brightness_weight, RECIPE.surfaces.classifier_weight]
+    again = restored(surfaces.saved(), RECIPE)
+    light = to_light(textures)
+    with torch.no_grad():
+        torch.testing.assert_close(again(light), surfaces(light), atol=0, rtol=0)

@@ -7,10 +7,10 @@ from training.density.features import OrientedGradients
 from training.density.model import to_light
 from training.density.neighbours import LocalHull, Queries, principal_components, ridge_regression, separation
 from training.density.outliers import jitter
-from training.recipes import DensityRecipe
+from training.families import Distance
 from training.switches import IMAGE_SIZE
 
-RECIPE = DensityRecipe(hull=16)
+DISTANCE = Distance(roots=1, hull=16, stiffness=5e-4, brightness_weight=0, classifier_weight=0)
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,7 @@ def light(digits: dict[str, np.ndarray]) -> torch.Tensor:
 
 
 def fitted(light: torch.Tensor, groups: torch.Tensor, **changes: object) -> LocalHull:
-    recipe = RECIPE.model_copy(update=changes)
-    hull = LocalHull(OrientedGradients(), len(light), 32, recipe)
+    hull = LocalHull(OrientedGradients(), len(light), 32, DISTANCE.model_copy(update=changes))
     hull.fit(light, groups, light[:0], torch.Generator().manual_seed(0))
     return hull
 
