@@ -28,9 +28,11 @@ from training.fit import make_fabric, train_autoencoder
 from training.measure.detection import false_alarm_interval
 from training.publish.detector_graph import calibration_scores, graph_of
 
+TOLERANT = recipes.DensityRecipe().strokes.model_copy(update={"tolerance": recipes.DensityRecipe().surfaces.tolerance})
 DENSITIES = {
     "density": recipes.DensityRecipe(),
     "density-trimmed": recipes.DensityRecipe(contamination=0.1),  # the default guess of PyOD's detectors
+    "density-core": recipes.DensityRecipe(strokes=TOLERANT),  # of digits, too, images far from the core are left out
 }
 RECIPES = tuple(name for name, recipe in recipes.RECIPES.items() if isinstance(recipe, recipes.AutoencoderRecipe))
 METHODS = (*DENSITIES, *BASELINES, *RECIPES)
@@ -143,13 +145,14 @@ def measure(task: Task, data_set: DataSet) -> Result:
     """
     label = data_set.indices([task.class_name])[0]
     normal_labels = [k for k in range(len(data_set.class_names)) if (k == label) == (task.protocol == "A")]
-    normal = _limited(_normal(task, data_set, normal_labels), task.limit)
+    normal = _normal(task, data_set, normal_labels)
     if task.judged_on == "test":
         pixels, anomalous = _judged_on_test(task, data_set, normal_labels)
     else:
         normal, held_out = _set_aside(normal, MAX_CALIBRATION // 2)
         pixels, anomalous = _judged_on_train(task, data_set, normal_labels, held_out)
     _require_both_kinds(task, anomalous)
+    normal = _contaminated(task, data_set, normal_labels, normal)
     start = time.perf_counter()
     judge, calibration = _fit(task, normal)
     fitted = time.perf_counter()
@@ -167,13 +170,29 @@ def _require_both_kinds(task: Task, anomalous: NDArray[np.bool_]) -> None:
 
 
 def _normal(task: Task, data_set: DataSet, labels: Sequence[int]) -> NormalSplit:
-    """Return the training images of `labels`, contaminated by images of other classes, with their groups."""
+    """Return training images of `labels`, at most `task.limit`, with their groups."""
     train = data_set.train
     groups = np.arange(len(train.labels)) if train.groups is None else train.groups
-    pure, others = (np.flatnonzero(np.isin(train.labels, labels) == wanted) for wanted in (True, False))
-    count = round(len(pure) * task.contamination / (1 - task.contamination))
-    chosen = np.concatenate([pure, np.random.default_rng(task.seed).choice(others, count, replace=False)])
+    chosen = np.flatnonzero(np.isin(train.labels, labels))[: task.limit or None]
     return data.split_normal(train.pixels[chosen], task.seed, groups[chosen])
+
+
+def _contaminated(task: Task, data_set: DataSet, labels: Sequence[int], normal: NormalSplit) -> NormalSplit:
+    """Return `normal`, followed by training images of other classes that are not judged: `task.contamination` of all."""
+    count = round(len(normal.pixels) * task.contamination / (1 - task.contamination))
+    if not count:
+        return normal
+    train = data_set.train
+    others = np.flatnonzero(~np.isin(train.labels, labels))
+    if task.judged_on == "train":
+        others = np.setdiff1d(others, _judged_others(task, data_set, labels))
+    chosen = np.random.default_rng(task.seed).choice(others, count, replace=False)
+    groups = np.arange(len(train.labels)) if train.groups is None else train.groups
+    return data.split_normal(
+        np.concatenate([normal.pixels, train.pixels[chosen]]),
+        task.seed,
+        np.concatenate([normal.groups, groups[chosen]]),
+    )
 
 
 def _set_aside(normal: NormalSplit, most: int) -> tuple[NormalSplit, Pixels]:
@@ -196,10 +215,14 @@ def _judged_on_train(
     task: Task, data_set: DataSet, labels: Sequence[int], held_out: Pixels
 ) -> tuple[Pixels, NDArray[np.bool_]]:
     """Return normal images that were set aside with training images of other classes, and which are anomalous."""
-    others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
-    chosen = data_set.train.pixels[np.random.default_rng(0).permutation(others)[: task.limit or OTHER_IMAGES]]
-    pixels = np.concatenate([held_out, chosen])
+    pixels = np.concatenate([held_out, data_set.train.pixels[_judged_others(task, data_set, labels)]])
     return pixels, np.arange(len(pixels)) >= len(held_out)
+
+
+def _judged_others(task: Task, data_set: DataSet, labels: Sequence[int]) -> NDArray[np.intp]:
+    """Return the positions of the training images of other classes that a method is judged on."""
+    others = np.flatnonzero(~np.isin(data_set.train.labels, labels))
+    return np.random.default_rng(0).permutation(others)[: task.limit or OTHER_IMAGES]
 
 
 def _result(
@@ -264,8 +287,3 @@ def _whole(task: Task, normal: NormalSplit) -> tuple[Judge, Floats]:
 
     calibration = calibration_scores(graph, normal.pixels[fitted.indices.numpy()], fitted.scores)
     return judge, np.asarray(calibration.numpy(), np.float64)
-
-
-def _limited(normal: NormalSplit, limit: int) -> NormalSplit:
-    kept = slice(limit or None)
-    return NormalSplit(normal.pixels[kept], normal.groups[kept], normal.held_out[kept])

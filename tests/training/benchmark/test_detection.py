@@ -80,15 +80,31 @@ def test_a_data_set_without_a_test_split_is_refused_in_one_sentence(digits_npz: 
     assert judged_on_train.exit_code == 0, judged_on_train.output
 
 
-def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path):
+@pytest.mark.parametrize("limit", [0, 100])
+def test_contamination_puts_other_classes_among_the_normal_images(digits_npz: Path, tmp_path: Path, limit: int):
     data_set = data_sets.load(str(digits_npz), tmp_path, 32)
-    task = Task("pca", "digits", "A", "low", 0, contamination=0.2)
-    normal = data_set.indices(["low"])
-    pure, mixed = data_set.train.of(normal), detection._normal(task, data_set, normal).pixels
+    task = Task("pca", "digits", "A", "low", 0, limit=limit, contamination=0.2)
+    labels = data_set.indices(["low"])
+    normal = detection._normal(task, data_set, labels)
+    pure, mixed = normal.pixels, detection._contaminated(task, data_set, labels, normal).pixels
+    np.testing.assert_array_equal(pure, data_set.train.of(labels)[: limit or None])
     assert len(pure) / len(mixed) == pytest.approx(0.8, abs=0.01)
     np.testing.assert_array_equal(mixed[: len(pure)], pure)
     others = {image.tobytes() for image in data_set.train.of(data_set.indices(["high"]))}
     assert all(image.tobytes() in others for image in mixed[len(pure) :])
+
+
+def test_contaminating_images_are_not_judged(digits_npz: Path, tmp_path: Path):
+    data_set = data_sets.load(str(digits_npz), tmp_path, 32)
+    task = Task("pca", "digits", "A", "low", 0, limit=50, contamination=0.2, judged_on="train")
+    labels = data_set.indices(["low"])
+    normal, held_out = detection._set_aside(detection._normal(task, data_set, labels), 10)
+    mixed = detection._contaminated(task, data_set, labels, normal).pixels
+    judged, anomalous = detection._judged_on_train(task, data_set, labels, held_out)
+    fitted_on = {image.tobytes() for image in mixed}
+    assert len(fitted_on) > len(normal.pixels)
+    assert not any(image.tobytes() in fitted_on for image in judged)
+    assert (~anomalous).sum() == len(held_out) == 10
 
 
 def test_judged_on_training_images_no_test_image_takes_part(digits_npz: Path, tmp_path: Path):
