@@ -2,6 +2,17 @@
 
 from collections.abc import Mapping
 
+# of distances to normal images, for strokes and for surfaces
+_DISTANCE = {
+    "roots": "square roots of the histogram bins: the more, the more do faint gradients count",
+    "hull": "nearest images that may be mixed",
+    "ridge": "price of mixing them",
+    "stiffness": "price of bending the image",
+    "brightness_weight": "weight of the distance by brightness, where that by gradients has weight 1",
+    "classifier_weight": "weight of the outlier classifier in the density",
+    "tolerance": "deviations: images farther from the core are not fitted on; all are if null",
+}
+
 MEANINGS: Mapping[str, str] = {
     # of every family
     "epochs": "passes over the images",
@@ -22,9 +33,9 @@ MEANINGS: Mapping[str, str] = {
     "density.components": "principal components in which distances are taken",
     "density.whitened": "principal components that the outlier classifier sees",
     "density.prototypes": "normal images that are kept to measure distances to, at most",
-    "density.hull": "nearest images that may be mixed",
-    "density.ridge": "price of mixing them",
-    "density.stiffness": "price of bending the image",
+    **{f"density.strokes.{name}": meaning for name, meaning in _DISTANCE.items()},
+    **{f"density.surfaces.{name}": meaning for name, meaning in _DISTANCE.items()},
+    "density.surface_ratio": "surfaces leave at most so much of brightness unexplained, over that of gradients",
     "density.max_images": "images to fit on, at most",
     "density.folds": "parts of the images, each judged by models that have not seen it",
     "density.outliers": "outliers made for each normal image",
@@ -32,7 +43,6 @@ MEANINGS: Mapping[str, str] = {
     "density.epochs": "passes of the outlier classifier over its examples",
     "density.batch_size": "examples in a step of the outlier classifier",
     "density.learning_rate": "largest step size of the outlier classifier",
-    "density.classifier_weight": "weight of the outlier classifier in the density",
     "density.contamination": "share of the normal images that may be outliers, and are not fitted on",
     # GANs
     "width": "channels of the narrowest stage",
@@ -53,7 +63,7 @@ MEANINGS: Mapping[str, str] = {
     "classifier_share": "share of the steps in which this classifier is trained",
     "diff_augment": "whether the discriminator sees all images augmented",
     "flip": "whether images are mirrored at random",
-    "images": "training images to use, the first ones; all if none",
+    "images": "training images to use, the first ones; all if null",
     "discriminator_steps": "steps of the discriminator for each step of the generator",
     "generator_learning_rate": "step size of the generator",
     "discriminator_learning_rate": "step size of the discriminator",

@@ -18,6 +18,7 @@ from training.families import (
     DensityOnlyRecipe,
     DensityRecipe,
     DetectorRecipe,
+    Distance,
     GanRecipe,
 )
 
@@ -214,7 +215,7 @@ def _in_words(error: ErrorDetails, fields: dict[str, object]) -> str:
     subject = f"recipe field {'.'.join([*groups, field])}"
     shown = f"see `oddglyph-train show {fields.get('name', 'RECIPE')}`"
     if error["type"] == "extra_forbidden":
-        family = DensityRecipe if groups else FAMILIES[str(fields["family"])]
+        family = Distance if len(groups) > 1 else DensityRecipe if groups else FAMILIES[str(fields["family"])]
         return f"{subject}: {one_of(field, changeable(family), shown)}"
     return f"{subject}: {expected(error)}; {shown}"
 
@@ -246,4 +247,4 @@ def _apply(change: str, fields: dict[str, Any]) -> None:
             raise RecipeError(
                 f"recipe field {name}: expected fields within {group}, found none; see `oddglyph-train show`"
             )
-    fields[field] = value.split(",") if "," in value else value
+    fields[field] = value.split(",") if "," in value else None if value == "null" else value

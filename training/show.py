@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from training import recipes
@@ -15,7 +15,7 @@ from training.options import Changes
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LIST_EXAMPLES = "Examples:\n\noddglyph-train list\n\noddglyph-train list --json"
-SHOW_EXAMPLES = "Examples:\n\noddglyph-train show shared-aae\n\noddglyph-train show shared-aae --set epochs=50 --set density.hull=32"
+SHOW_EXAMPLES = "Examples:\n\noddglyph-train show shared-aae\n\noddglyph-train show shared-aae --set epochs=50 --set density.strokes.hull=32"
 console = Console(highlight=False)
 
 
@@ -48,7 +48,7 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
 def _fields(values: dict[str, Any], group: str = "") -> Iterator[list[str]]:
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _fields(value, f"{name}.")
+            yield from _fields(value, f"{group}{name}.")
         elif group or name not in recipes.IDENTITY:
             yield [group + name, _as_set(value), MEANINGS[group + name]]
 
@@ -57,11 +57,13 @@ def _as_set(value: object) -> str:
     """Return `value` as --set takes it."""
     if isinstance(value, list):
         return ",".join(map(str, value))
-    return json.dumps(value) if isinstance(value, bool) else "" if value is None else f"{value}"
+    return json.dumps(value) if isinstance(value, bool) else "null" if value is None else f"{value}"
 
 
 def _print_table(head: list[str], rows: "Iterator[list[str]] | list[list[str]]") -> None:
-    table = Table(*head, box=None)
-    for row in rows:
-        table.add_row(Text(row[0], no_wrap=True), *map(Text, row[1:]))
+    known = list(rows)
+    first = Column(head[0], min_width=max(len(row[0]) for row in known))  # so that no name is cut
+    table = Table(first, *head[1:], box=None)
+    for row in known:
+        table.add_row(*map(Text, row))
     console.print(table)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import service.cli
 from training import cli, recipes
 from training.errors import RecipeError
+from training.families import Distance
 from training.meanings import MEANINGS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def test_both_commands_look_for_models_in_one_folder_wherever_they_run(
 def test_a_recipe_is_shown_with_its_fields_as_set_takes_them():
     shown = CliRunner().invoke(cli.app, ["show", "shared-aae", "--set", "epochs=7"], env={"COLUMNS": "200"})
     fields = {line.split()[0]: line.split()[1] for line in shown.stdout.splitlines()[2:]}
-    assert (fields["epochs"], fields["widths"], fields["density.hull"]) == ("7", "64,128,256", "64")
+    assert (fields["epochs"], fields["widths"], fields["density.strokes.hull"]) == ("7", "64,128,256", "64")
     changes = [f"{name}={value}" for name, value in fields.items()]
     assert recipes.resolve("shared-aae", changes) == recipes.resolve("shared-aae", ["epochs=7"])
     as_json = CliRunner().invoke(cli.app, ["show", "shared-aae", "--json"])
@@ -62,7 +63,8 @@ def test_a_recipe_is_shown_with_its_fields_as_set_takes_them():
 
 def test_each_field_has_a_meaning_and_each_meaning_a_field():
     fields = {name for family in recipes.FAMILIES.values() for name in recipes.changeable(family)} - {"density"}
-    fields |= {f"density.{name}" for name in recipes.DensityRecipe.model_fields}
+    fields |= {f"density.{name}" for name in recipes.DensityRecipe.model_fields.keys() - {"strokes", "surfaces"}}
+    fields |= {f"density.{kind}.{name}" for kind in ("strokes", "surfaces") for name in Distance.model_fields}
     assert fields == MEANINGS.keys()
 
 

@@ -70,7 +70,7 @@ def test_the_plain_autoencoder_has_the_contextual_loss_only():
         ("nonesuch", [], "expected one of: conv-ae, shared-aae"),
         ("shared-ae", [], "did you mean shared-aae\\?"),
         ("conv-ae", ["epohcs=1"], "recipe field epohcs: .*did you mean epochs\\?"),
-        ("conv-ae", ["density.hulls=1"], "recipe field density.hulls: .*did you mean hull\\?"),
+        ("conv-ae", ["density.prototype=1"], "recipe field density.prototype: .*did you mean prototypes\\?"),
         ("conv-ae", ["epochs=0"], "epochs"),
         ("conv-ae", ["epochs=many"], "epochs"),
         ("conv-ae", ["learning_rate=nan"], "learning_rate"),
