@@ -39,7 +39,7 @@ def use(url: str) -> list[str]:
     assert scores.alpha == 0.1
     assert scores.results[0].id == PICTURE.name
     assert 0 < scores.results[0].p_value <= 1
-    array = call("scoring.score_array", client, body=models.ScoreArrayBody(images=[[[0, 255], [255, 0]]]))
+    array = call("scoring.score_array", client, body=models.ScoreArrayScoreArrayBody(images=[[[0, 255], [255, 0]]]))
     assert 0 < array.results[0].p_value <= 1
     picture.payload.seek(0)
     explained = call("scoring.explain", client, body=models.ExplainForm(images=[picture])).results[0]
