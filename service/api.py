@@ -23,6 +23,7 @@ with contextlib.suppress(ImportError, AttributeError):  # private to BentoML
 # BentoML starts its workers with the protocol and the event loop that uvicorn calls "auto".
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "service.http.connections:BoundedConnection"
 uvicorn.config.LOOP_FACTORIES["auto"] = "service.http.connections:fair_loop"
+uvicorn.config.WS_PROTOCOLS["auto"] = None  # there are no WebSockets, whose connections would not be bounded
 
 memory.bound()
 

@@ -122,6 +122,22 @@ print(json.dumps(do_not_track()))
     assert json.loads(result.stdout) is expected
 
 
+def test_a_start_opens_no_connection_and_looks_no_host_up(tmp_path, linear_models):
+    code = """
+import sys
+
+def refuse(event, _):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise SystemExit(event)
+
+sys.addaudithook(refuse)
+import service.api
+service.api.Oddglyph.inner.verify()
+"""
+    result = run("-c", code, home=tmp_path, ODDGLYPH_MODELS=str(linear_models))
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_service_starts_where_bentoml_hides_its_usage_reports_elsewhere(tmp_path):
     code = """
 import sys

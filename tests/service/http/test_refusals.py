@@ -293,5 +293,14 @@ def test_what_is_no_http_is_refused_as_everything_else(client, sent):
     assert json.loads(body) == {"detail": "request: expected HTTP/1.1, got something else; send another"}
 
 
+def test_a_wish_for_a_websocket_is_a_request_like_all_others(client):
+    wish = ["GET /score HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=5) as connection:
+        connection.sendall(CRLF.join([*wish, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]).encode())
+        answer = connection.recv(2**16).decode()
+    assert answer.startswith("HTTP/1.1 405")
+    assert "x-request-id: " in answer
+
+
 def test_the_service_still_serves_afterwards(client, pngs):
     assert client.post("/score", files=upload(pngs[0])).status_code == 200
