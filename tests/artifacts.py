@@ -70,6 +70,7 @@ def write_detector(
     groups = np.arange(len(held_out)) // a_group if a_group else None
     artifact.write_calibration(folder, model(pixels=held_out)["score"], groups)
     artifact.write_golden(folder, {"pixels": held_out[:3]}, model(pixels=held_out[:3]))
+    (folder / artifact.SAMPLES).write_bytes(images.encode_png(images.grid(held_out[:3], 3)))
     class_names = [str(n) for n in range(10)]
     return _publish(folder, "detector", {"detector": graph}, 1, class_names, [normal_class])
 

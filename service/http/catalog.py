@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 
 from service.errors import ArtifactError, UnavailableError, UnknownModelError, one_of
 from service.http import prometheus
-from service.http.descriptions import ModelDetails
+from service.http.descriptions import ModelDetails, NormalImages
+from service.http.normal import normal_images
 from service.http.queues import Batcher, Turnstile
 from service.images import Pixels
 from service.published import artifact, defaults
@@ -27,10 +28,15 @@ from service.published.onnx_model import Device, UsedDevice, cuda_is_usable
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector or a group, its queues, its watch for drift, and the answer of GET /models/{name}."""
+    """A detector or a group, its queues, its watch for drift, and the answer of GET /models/{name}.
+
+    A group has neither files nor normal images: its members have them.
+    """
 
     detector: Detector | Group
     details: ModelDetails
+    published: Artifact | None
+    normal: NormalImages | None
     score: Batcher[Scores]
     compare: Batcher[Pixels]  # image, heat map and, if there is one, reconstruction, [N, 2 or 3, H, W]
     monitor: DriftMonitor
@@ -48,6 +54,7 @@ class ServedGenerator:
 
     generator: Generator
     details: ModelDetails
+    published: Artifact
     turnstile: Turnstile
 
 
@@ -81,11 +88,11 @@ class Catalog:
             name, kind, start = each.manifest.name, each.manifest.kind, time.perf_counter()
             if kind == "detector":
                 detector = Detector(each, device, threads)
-                self.detectors[name] = _serve(detector, self._details(each, detector.device), scoring)
+                self.detectors[name] = _serve(detector, self._details(each, detector.device), scoring, each)
             elif kind == "generator":
                 generator = Generator(each, device, threads)
                 self.generators[name] = ServedGenerator(
-                    generator, self._details(each, generator.device), Turnstile(sampling)
+                    generator, self._details(each, generator.device), each, Turnstile(sampling)
                 )
             prometheus.LOADING.labels(name).set(time.perf_counter() - start)
         single = [served.detector for served in self.detectors.values() if isinstance(served.detector, Detector)]
@@ -138,6 +145,7 @@ class Catalog:
             metrics=published.metrics(),
             recipe=manifest.recipe,
             provenance=manifest.provenance,
+            pictures=[name for name in manifest.files if name.endswith(".png")],
         )
 
 
@@ -180,15 +188,20 @@ def _group_details(group: Group) -> ModelDetails:
         metrics=[],
         recipe=None,
         provenance=None,
+        pictures=[],
     )
 
 
-def _serve(detector: Detector | Group, details: ModelDetails, executor: ThreadPoolExecutor) -> ServedDetector:
+def _serve(
+    detector: Detector | Group, details: ModelDetails, executor: ThreadPoolExecutor, published: Artifact | None = None
+) -> ServedDetector:
     score, compare = (
         Batcher(detector.score, Scores.joined, executor),
         Batcher(detector.compare, np.concatenate, executor),
     )
-    return ServedDetector(detector, details, score, compare, DriftMonitor(detector.calibration_sets))
+    normal = normal_images(published) if published else None
+    monitor = DriftMonitor(detector.calibration_sets)
+    return ServedDetector(detector, details, published, normal, score, compare, monitor)
 
 
 def _find_served(known: Mapping[str, Served], name: str, kind: str) -> Served:

@@ -51,6 +51,7 @@ class ModelDetails(ModelSummary):
     metrics: list[Metric] = Field(description="Its measured quality; empty for a group.")
     recipe: dict[str, Any] | None = Field(description="How it was trained, whole; null for a group.")
     provenance: Provenance | None = Field(description="Where its weights come from; null for a group.")
+    pictures: list[str] = Field(description="Names of the files at GET /models/{name}/pictures/{picture}.")
     drift: DriftState | None = Field(None, description="Detectors: none before the first image was scored.")
 
 
@@ -60,3 +61,20 @@ class ModelList(BaseModel):
     model_config = example(examples.MODELS)
 
     models: list[ModelSummary] = Field(description="Detectors, groups of them, then generators.")
+
+
+class NormalImage(BaseModel):
+    """A normal image that came with a model."""
+
+    png: str = Field(description="The image, a PNG file in base64.")
+    p_value: float = Field(description="Its p-value.")
+
+
+class NormalImages(BaseModel):
+    """What a detector compares images with."""
+
+    model_config = example(examples.NORMAL)
+
+    model: str = Field(description="The name of the detector.")
+    scores: list[float] = Field(description="The scores of the normal images behind p_value, in ascending order.")
+    images: list[NormalImage] = Field(description="Some normal images; none where no golden input looks normal.")

@@ -49,6 +49,9 @@ PNG: Responses = {
         "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+PICTURE: Responses = {
+    200: {"description": "The file.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
 BYTES: Responses = {
     200: {
         "description": "The outputs, as JSON or behind the JSON as raw bytes.",

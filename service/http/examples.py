@@ -7,7 +7,7 @@ from service.version import VERSION
 
 FILE = "GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"  # a pixel, in what text can hold
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # one black pixel
-UNREADABLE = "image: expected PNG, JPEG, WEBP, BMP, GIF, got 19 bytes that begin b'hello, t'; convert it"
+UNREADABLE = "image: expected PNG, JPEG, WEBP, BMP, GIF, got 19 bytes of text; convert it first"
 
 OPTIONS: dict[str, Any] = {"model": "mnist-0", "invert": False}
 IMAGE_FORM: dict[str, Any] = {"images": [FILE], **OPTIONS}
@@ -84,6 +84,12 @@ DETAILS: dict[str, Any] = {
         "train_seconds": 1200.0,
         "versions": {"torch": "2.9.0"},
     },
+    "pictures": ["curves.png", "samples.png", "scores.png"],
+}
+NORMAL: dict[str, Any] = {
+    "model": "mnist-0",
+    "scores": [-1.75, -0.15603355, 7.377935],
+    "images": [{"png": PNG, "p_value": 0.924}],
 }
 REFUSAL: dict[str, Any] = {"detail": "model 'mnist': expected one of: mnist-0, mnist-1; see GET /models"}
 METRICS = 'oddglyph_images_scored_total{model="mnist-0"} 80.0\n'

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Lifespan
 
-from service.http import access, descriptions, document, inference, prometheus, sampling, schemas, scoring
+from service.http import access, descriptions, document, inference, pictures, prometheus, sampling, schemas, scoring
 from service.http.access import EVERYBODY, Access, ApiKeys
 from service.http.admission import Admission, Pace
 from service.http.catalog import Models
@@ -21,7 +21,7 @@ from service.version import VERSION
 WEB = Path(__file__).parents[1] / "web"
 
 router = APIRouter(generate_unique_id_function=document.operation_id)
-ROUTERS = router, scoring.router, sampling.router, inference.router
+ROUTERS = router, pictures.router, scoring.router, sampling.router, inference.router
 
 
 def build_app(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:

@@ -49,6 +49,8 @@ def test_operations_are_named_after_what_they_do():
         "metrics": ("get", "/metrics"),
         "list_models": ("get", "/models"),
         "describe_model": ("get", "/models/{name}"),
+        "normal_images": ("get", "/models/{name}/normal"),
+        "model_picture": ("get", "/models/{name}/pictures/{picture}"),
         "score": ("post", "/score"),
         "score_array": ("post", "/score/array"),
         "reconstruct": ("post", "/reconstruct"),
@@ -141,6 +143,8 @@ def provoke(pngs) -> dict[str, dict[str, dict[str, Any]]]:
         "metrics": {"200": {}},
         "list_models": {"200": {}},
         "describe_model": models,
+        "normal_images": models,
+        "model_picture": models,
         "score": forms,
         "score_array": {
             "200": {"json": {"images": [[[0]]]}},
@@ -176,7 +180,7 @@ def test_every_status_documented_can_happen(client, pngs, name):
     assert requests.keys() == operation["responses"].keys() - ELSEWHERE
     for status, request in requests.items():
         sent = {key: value for key, value in request.items() if key != "name"}
-        answer = client.request(method, path.replace("{name}", request.get("name", "")), **sent)
+        answer = client.request(method, path.format(name=request.get("name", ""), picture="samples.png"), **sent)
         assert answer.status_code == int(status), answer.text
         kind = re.sub(";.*", "", answer.headers["content-type"])
         assert kind in operation["responses"][status]["content"]
