@@ -28,6 +28,16 @@ DRAFT_SIDE = 1024  # a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both si
 BAND_ROWS = 256  # rows reduced to grey at a time, since a colour pixel takes four times the memory of a grey one
 EDGE_COLOUR = 0  # black, as around the digits of MNIST
 PICTURE_SCALE, CAPTION_HEIGHT, CAPTION_CHARACTERS = 4, 30, 20  # of a picture with captions
+# Files that people take for images, by the bytes at a place.
+OTHER_KINDS = (
+    (b"ftyphei", 4, "a HEIC photo"),
+    (b"ftypavif", 4, "an AVIF image"),
+    (b"%PDF", 0, "a PDF"),
+    (b"PK", 0, "a ZIP archive"),
+    (b"II*\0", 0, "a TIFF image"),
+    (b"MM\0*", 0, "a TIFF image"),
+    (b"<svg", 0, "an SVG drawing"),
+)
 SCALE_16_BIT = np.rint(np.arange(2**16) / 257).astype(np.uint8)
 
 # Pillow warns of images that are then decoded or refused anyway. The filter is set once, since threads share filters.
@@ -210,4 +220,11 @@ def _fit(grey: Image.Image, size: int, *, invert: bool) -> Pixels:
 
 
 def _describe(data: bytes) -> str:
-    return f"{len(data):,} bytes that begin with {data[:8]!r}" if data else "an empty file"
+    """Return what `data`, which are no image that can be read, are instead."""
+    if not data:
+        return "an empty file"
+    for start, place, name in OTHER_KINDS:
+        if data[place:].startswith(start):
+            return name
+    is_text = all(32 <= byte < 127 or byte in b"\t\n\r" for byte in data[:64])
+    return f"{len(data):,} bytes of {'text' if is_text else 'another kind'}"

@@ -66,7 +66,7 @@ def test_errors_are_the_sentences_of_the_image_module(detector, digits):
     assert [row.error for row in rows] == [
         "image: the file cannot be read: Bad CRC-32; check it",
         "image: the file cannot be read: No such file or directory; check it",
-        "image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes that begin with b'no image'; convert it first",
+        "image: expected PNG, JPEG, WEBP, BMP, GIF, got 8 bytes of text; convert it first",
     ]
 
 
