@@ -9,7 +9,7 @@ from training.families import Distance
 
 CORE = 0.8  # of the images: those in the densest neighbourhoods
 NEIGHBOURHOOD = 0.1  # of the images: outliers of one kind are fewer, so they have no neighbourhood of their own
-LEAST = 100  # images, of which the quantiles below are worth something
+LEAST = 100  # images: fewer do not tell what is usual
 
 
 def nearest(every: Queries, distance: Distance, components: int, contamination: float) -> Tensor:
@@ -27,8 +27,8 @@ def usual(every: Queries, distance: Distance, components: int, tolerance: float)
 
     The core is the CORE of the images that are nearest to their k-th nearest image by oriented gradients, where k is
     NEIGHBOURHOOD of the images. Distances to the hull of the core are taken without the image's own group and without
-    bending. The deviation is estimated by the lower half of their logarithms, which outliers hardly touch. Fewer than LEAST
-    images are all returned.
+    bending. Their deviation is estimated from the lower half of their logarithms, where hardly any outlier is. Of fewer than
+    LEAST images all count as usual.
     """
     if len(every) < LEAST:
         return torch.ones(len(every), dtype=torch.bool)
