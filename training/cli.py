@@ -16,7 +16,8 @@ from service.errors import OddglyphError
 from service.published import artifact
 from training import recipes, show
 from training.benchmark import cli as benchmark
-from training.errors import RecipeError
+from training.errors import PublishError, RecipeError
+from training.interrupted import interruptible
 from training.options import (
     DATA_ROOT,
     JUDGES,
@@ -80,6 +81,7 @@ def fit(
     publish_as: Annotated[
         str | None, typer.Option("--publish", help="Publish the finished run under this name.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="With --publish: replace the model of this name.")] = False,
     models_dir: ModelsDir = MODELS_DIR,
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
@@ -95,17 +97,23 @@ def fit(
 
     resolved = recipes.resolve(recipe, changes or ())
     _check_data_options(resolved, normal_class, {"--invert": invert, "--groups": groups})
+    if replace and publish_as is None:
+        raise PublishError(
+            "--replace: expected --publish NAME beside it, got none; add the name of the model to replace"
+        )
     data_name = data_name or ("mnist" if isinstance(resolved, recipes.DetectorRecipe) else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
     job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device, groups)
     path = out or Path("runs") / job.run_name
     if publish_as is None:
-        train(job, path, resume=resume)
+        with interruptible(path):
+            train(job, path, resume=resume)
         console.print(f"run {path}: finished; publish it with `oddglyph-train publish {path}`")
         return
     measuring = Measuring(network, embedding_network, samples, judges_dir, inception_weights)
-    publisher = publisher_of(resolved, data_name, Target(models_dir, publish_as), data_root, measuring)
-    run = train(job, path, resume=resume)
+    publisher = publisher_of(resolved, data_name, Target(models_dir, publish_as, replace), data_root, measuring)
+    with interruptible(path):
+        run = train(job, path, resume=resume)
     if parallel.rank() == 0:
         _print_published(publisher(finished(run)))
 

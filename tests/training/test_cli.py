@@ -68,6 +68,13 @@ def test_each_field_has_a_meaning_and_each_meaning_a_field():
     assert fields == MEANINGS.keys()
 
 
+def test_replace_needs_a_name_to_publish_under(tmp_path: Path):
+    arguments = ["fit", "shared-aae", "--normal-class", "0", "--replace", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert str(result.exception).startswith("--replace: expected --publish NAME beside it, got none")
+    assert not list(tmp_path.iterdir())
+
+
 def test_recipes_are_listed_for_programs():
     listed = json.loads(CliRunner().invoke(cli.app, ["list", "--json"]).stdout)
     assert [recipe["name"] for recipe in listed] == list(recipes.RECIPES)
