@@ -26,10 +26,9 @@ from training.recipes import DensityRecipe
 from training.run.folder import Run
 from training.run.loop import fit
 
-CHOICE_IMAGES, JUDGED_IMAGES = (
-    3000,
-    300,
-)  # that tell strokes from surfaces: all are neighbours, and the first are judged
+CHOICE_IMAGES = 3000  # that tell strokes from surfaces, as neighbours
+JUDGED_IMAGES = 300  # of these, that are judged by the others
+REFITTED = 1000  # images: fewer are calibrated by densities that were fitted wholly without them
 HEAT_IMAGES = 1000  # normal images that say which heat is usual
 MIN_JITTERED, MIN_OUTLIERS, MIN_STEPS = 600, 2000, 600  # few images are shown more often
 WATCHED = 1000  # examples by which the training's progress is shown
@@ -63,11 +62,28 @@ def fit_density(
 
     Every image calibrates, and all are fitted but those that `trimming` leaves out. An image's distance is taken without
     its own group. Its log odds come from a classifier that was trained without its fold (cross-conformal prediction; Vovk,
-    2015). Only the principal components and the trimming have seen all images. `run` keeps checkpoints and figures; if it holds a checkpoint, it is continued.
+    2015). Only the principal components and the trimming have seen all images. Of fewer than REFITTED images that would
+    be too much: each is scored by a density that was fitted on the other folds alone, and so has seen nothing of it.
+    `run` keeps checkpoints and figures; if it holds a checkpoint, it is continued.
     """
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randperm(len(normal.pixels), generator=generator)[: recipe.max_images].sort().values
-    every = Queries(to_light(normal.pixels[indices.numpy()]), torch.from_numpy(normal.groups)[indices])
+    chosen = Queries(to_light(normal.pixels[indices.numpy()]), torch.from_numpy(normal.groups)[indices])
+    density, scores = _fit_all(chosen, recipe, seed, generator, fabric, run)
+    if len(chosen) < REFITTED:
+        scores = _by_refits(chosen, recipe, seed, fabric)
+    return Fitted(density, scores, indices)
+
+
+def _fit_all(
+    every: Queries,
+    recipe: DensityRecipe,
+    seed: int,
+    generator: torch.Generator,
+    fabric: Fabric,
+    run: Run | None = None,
+) -> tuple[Density, Tensor]:
+    """Return the density of `every` image, and their scores [n] without their own group or fold."""
     distance = _strokes_or_surfaces(every, recipe, generator, fabric.device)
     kept = every[_fitted_on(every, distance, recipe)]
     hull, brightness = _fit_hulls(kept, distance, recipe, generator, fabric.device)
@@ -79,7 +95,20 @@ def fit_density(
     density.mean.copy_(parts.mean(dim=0))
     density.deviation.copy_(parts.std(dim=0).clamp_min(1e-6))
     density.usual_energy.copy_(_usual_energy(hull, kept))
-    return Fitted(density.cpu().eval(), density.combined(parts.cpu()), indices)
+    return density.cpu().eval(), density.combined(parts.cpu())
+
+
+@torch.no_grad()
+def _by_refits(every: Queries, recipe: DensityRecipe, seed: int, fabric: Fabric) -> Tensor:
+    """Return the score of each image [n] by a density of the other folds."""
+    folds = Folds(every.groups, recipe.folds, torch.Generator().manual_seed(seed))
+    fold, scores = folds.of(every.groups), torch.zeros(len(every))
+    for held_out in range(folds.count):
+        with torch.enable_grad():
+            density, _ = _fit_all(every[fold != held_out], recipe, seed, torch.Generator().manual_seed(seed), fabric)
+        light = every.light[fold == held_out]
+        scores[fold == held_out] = torch.cat([density(batch)[0] for batch in light.split(BATCH)])
+    return scores
 
 
 def _strokes_or_surfaces(
