@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 import { count, percent } from "./words.js";
 
-const [WIDTH, HEIGHT, BINS, FOOT] = [480, 150, 40, 34];
+const [WIDTH, HEIGHT, BINS, FOOT] = [480, 160, 40, 42];
 
 // The score above which p <= alpha: as (1 + k) / (n + 1) <= alpha, the k + 1 highest normal score. Infinite if there is none.
 export function limitOf(scores, alpha) {
@@ -39,7 +39,7 @@ function axis(x, limit, alpha) {
   if (!Number.isFinite(limit)) return parts;
   const place = x(limit);
   parts.push(svg("line", { x1: place, x2: place, y1: 24, y2: base + 4, class: "limit" }));
-  parts.push(text(place, base + 16, place > WIDTH - 80 ? "end" : "middle", `limit ${percent(alpha)}`));
+  parts.push(text(place, base + 17, place > WIDTH - 80 ? "end" : "middle", `limit ${percent(alpha)}`));
   return parts;
 }
 

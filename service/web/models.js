@@ -3,6 +3,7 @@
 import { blob, once } from "./api.js";
 import { choose, measured } from "./choices.js";
 import { $, h, picture } from "./dom.js";
+import { recalibration } from "./recalibrate.js";
 import { state } from "./state.js";
 import { onTab, open } from "./tabs.js";
 import { attempt } from "./toast.js";
@@ -44,7 +45,7 @@ async function showCard(name) {
   const model = await once(`models/${name}`);
   const parts = [h("p", {}, h("a", { href: "#models" }, "← all models")), h("h2", {}, model.name), h("p", {}, `${model.summary}.`)];
   if (model.kind === "detector") parts.push(h("button", { type: "button", onclick: () => { open("score"); attempt(() => choose(name)); } }, "Score images with it"));
-  parts.push(...(model.members.length ? [members(model)] : [...sections(model), await gallery(model), provenance(model)]));
+  parts.push(...(model.members.length ? [members(model)] : [...sections(model), model.kind === "detector" ? recalibration(name) : null, await gallery(model), provenance(model)]));
   parts.push(h("p", { class: "foot" }, h("a", { href: `models/${name}` }, `GET /models/${name}`)));
   $("card").replaceChildren(...parts.filter(Boolean));
 }
@@ -54,7 +55,7 @@ function sections(model) {
   if (!guarantee) return [h("h3", {}, "Quality"), table(model.metrics)];
   const groups = guarantee.groups ? ` in ${count(guarantee.groups)} groups` : "";
   return [
-    h("h3", {}, "What is normal"), h("p", {}, `${model.normal_classes.join(", ")}. Everything else is odd. Images are read in grey, ${model.image_size} pixels a side, light on black.`),
+    h("h3", {}, "What is normal"), h("p", {}, `${model.normal_classes.length > 1 ? "Classes" : "Class"} ${model.normal_classes.join(", ")}. Everything else is odd. Images are read in grey, ${model.image_size} pixels a side, light on black.`),
     h("h3", {}, "What a p-value promises"), h("p", {}, `Calibrated on ${some(guarantee.images, "normal image")}${groups} (${guarantee.method}). ${guarantee.statement}`),
     h("h3", {}, "Quality"), table(model.metrics.filter(({ name }) => name in FIGURES)),
     h("h3", {}, "Limits"), h("ul", {}, ...limits(model).map((text) => h("li", {}, text))),

@@ -5,7 +5,7 @@ import { attempt } from "./toast.js";
 import { centred, looks, read, toFile } from "./glyph.js";
 import { changed, state } from "./state.js";
 
-const PART = 16; // images of a request, so that progress shows
+export const PART = 16; // images of a request, so that progress shows
 const PART_BYTES = 4 * 2 ** 20;
 const MOST_BYTES = 16 * 2 ** 20; // of a request, as service/http/limits.py says; a larger file is not even sent
 const OWN_FAULT = [400, 413, 415, 422]; // the service refuses the files, and is well
@@ -90,14 +90,21 @@ async function part() {
 async function send(items, signal) {
   const asked = items.map((each) => each.ticket);
   const fields = { model: state.model, invert: invertOf(items[0]) };
-  const answer = (result, index) => settle(items[index], asked[index], result, fields.model);
+  const results = await scores(items.map((each) => each.sent), fields, signal);
+  results.forEach((result, index) => settle(items[index], asked[index], result, fields.model));
+}
+
+// The service's results for `files`, in order. If it refuses them together, each is sent alone, so that one spoils no other.
+export async function scores(files, fields, signal) {
   try {
-    if (items.some((each) => each.sent.size > MOST_BYTES)) throw new Refused(413, "image: expected at most 16 MB, got a larger file; make it smaller");
-    (await json("score", upload(items.map((each) => each.sent), fields, signal))).results.forEach(answer);
+    if (files.some((file) => file.size > MOST_BYTES)) throw new Refused(413, "image: expected at most 16 MB, got a larger file; make it smaller");
+    return (await json("score", upload(files, fields, signal))).results;
   } catch (error) {
     if (!(error instanceof Refused) || !OWN_FAULT.includes(error.status)) throw error;
-    if (items.length === 1) return answer({ error: error.message }, 0);
-    for (const each of items) await send([each], signal); // so that one bad file spoils no other
+    if (files.length === 1) return [{ error: error.message }];
+    const results = [];
+    for (const file of files) results.push(...(await scores([file], fields, signal)));
+    return results;
   }
 }
 

@@ -105,6 +105,23 @@ def test_a_model_card_says_what_is_normal_and_what_p_values_promise(browser):
     assert browser.one("#pad")
 
 
+def test_own_normal_images_say_what_a_calibration_on_them_changes(browser, digit_files, client):
+    browser.open("?alpha=0.2#models/mnist-0")
+    browser.one("#card [type=file]").send_keys("\n".join(map(str, digit_files)))
+    said = browser.until(
+        lambda: "To make it last" in browser.text("#card [role=status]") and browser.text("#card [role=status]")
+    )
+    files = [("images", (path.name, path.read_bytes())) for path in digit_files]
+    results = client.post("/score", files=files, data={"alpha": 0.2}).json()["results"]
+    before = sum(result["is_anomaly"] for result in results)
+    halves = [[result["score"] for result in results[rest::2]] for rest in (0, 1)]
+    pairs = ((halves[0], halves[1]), (halves[1], halves[0]))
+    after = sum((1 + sum(o >= s for o in other)) / 21 <= 0.2 for judged, other in pairs for s in judged)
+    assert f"As the model is, {before} (" in said
+    assert f"the reverse, {after} (" in said
+    assert said.endswith("oddglyph calibrate FOLDER --model mnist-0 --name mnist-0-own")
+
+
 def test_a_service_that_is_gone_is_said_in_a_toast(browser, zero_file):
     browser.open()
     browser.one("#examples button")
