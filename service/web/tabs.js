@@ -1,8 +1,8 @@
-// Score, Generate and Models as tabs. The chosen one is the fragment of the URL, such as #generate or #models/mnist-0.
+// Score, Generate, Models and API as tabs. The chosen one is the fragment of the URL, such as #generate or #models/mnist-0.
 
 import { $ } from "./dom.js";
 
-const NAMES = ["score", "generate", "models"];
+const NAMES = ["score", "generate", "models", "api"];
 const listeners = [];
 
 export const onTab = (listener) => listeners.push(listener); // called with the name and what follows its slash

@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-TABS = ("#score", "#generate", "#models", "#models/mnist-0")
+TABS = ("#score", "#generate", "#models", "#models/mnist-0", "#api")
 
 
 def shown(browser, tab):
@@ -14,6 +14,7 @@ def shown(browser, tab):
         "#generate": "#sampling",
         "#models": ".cards img",
         "#models/mnist-0": "#card h3",
+        "#api": "#reference summary",
     }
     browser.one(whole[tab])
 
@@ -103,6 +104,17 @@ def test_a_model_card_says_what_is_normal_and_what_p_values_promise(browser):
     assert "AUROC of the score" in browser.text("#card table")
     browser.click("#card button")
     assert browser.one("#pad")
+
+
+def test_the_api_is_a_page_with_every_route_and_its_fields(browser, client):
+    browser.open("#api")
+    browser.one("#reference summary")
+    paths = client.get("/docs.json").json()["paths"]
+    shown = {text.split()[1] for text in browser.texts("#reference summary code")}
+    assert shown == paths.keys()
+    browser.run("for (const each of document.querySelectorAll('#reference details')) each.open = true")
+    assert "The false-positive rate allowed" in browser.text("#reference")
+    assert browser.violations() == []
 
 
 def test_own_normal_images_say_what_a_calibration_on_them_changes(browser, digit_files, client):
