@@ -21,6 +21,7 @@ from training.density.neighbours import (
 )
 from training.density.outliers import jitter, outliers
 from training.density.trimming import nearest, usual
+from training.errors import RunError
 from training.families import Distance
 from training.recipes import DensityRecipe
 from training.run.folder import Run
@@ -51,7 +52,9 @@ class Fitted:
 
     @classmethod
     def restored(cls, saved: dict[str, Any], recipe: DensityRecipe) -> Self:
-        """Return the object whose method `saved` returned the dictionary `saved`."""
+        """Return the object whose method `saved` returned the dictionary `saved`; RunError for one of an earlier form."""
+        if "distance" not in saved["density"]:
+            raise RunError("the run: has a density of an earlier form, which cannot be read; fit it again")
         return cls(restored(saved["density"], recipe), saved["scores"], saved["indices"])
 
 
