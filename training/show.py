@@ -16,7 +16,6 @@ from training.options import Changes
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LIST_EXAMPLES = "Examples:\n\noddglyph-train list\n\noddglyph-train list --json"
 SHOW_EXAMPLES = "Examples:\n\noddglyph-train show shared-aae\n\noddglyph-train show shared-aae --set epochs=50 --set density.strokes.hull=32"
-console = Console(highlight=False)
 
 
 def complete(incomplete: str) -> Iterator[str]:
@@ -41,7 +40,7 @@ def show(recipe: Recipe, changes: Changes = None, as_json: AsJson = False) -> No
     if as_json:
         typer.echo(json.dumps(resolved.model_dump(mode="json"), indent=2))
         return
-    console.print(f"{resolved.name}: {resolved.summary} ({resolved.paper})", markup=False)
+    Console(highlight=False).print(f"{resolved.name}: {resolved.summary} ({resolved.paper})", markup=False)
     _print_table(["field", "value", "meaning"], _fields(resolved.model_dump(mode="json")))
 
 
@@ -66,4 +65,4 @@ def _print_table(head: list[str], rows: "Iterator[list[str]] | list[list[str]]")
     table = Table(first, *head[1:], box=None)
     for row in known:
         table.add_row(*map(Text, row))
-    console.print(table)
+    Console(highlight=False).print(table)
