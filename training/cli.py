@@ -32,7 +32,11 @@ from training.options import (
     Measuring,
     ModelsDir,
     Networks,
+    NormalClass,
+    PublishAs,
+    ReplacePublished,
     Samples,
+    Seed,
 )
 from training.switches import EMBEDDING_NETWORK, Device
 
@@ -61,9 +65,7 @@ console = Console()
 )
 def fit(
     recipe: show.Recipe,
-    normal_class: Annotated[
-        str | None, typer.Option(help="Detectors: names or indices of the normal classes, with commas between.")
-    ] = None,
+    normal_class: NormalClass = None,
     data_name: Annotated[
         str | None,
         typer.Option("--data", help="mnist, fashion-mnist, kmnist, emnist, cifar10, a folder or .npz; GANs: cifar10."),
@@ -72,16 +74,12 @@ def fit(
     invert: Annotated[bool, typer.Option(help="The images show dark glyphs on a light ground.")] = False,
     groups: Groups = None,
     changes: Changes = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Decides the first weights, the order of images, and which are held out.")
-    ] = 0,
+    seed: Seed = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-DATA-CLASS-sSEED.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue the run from its last checkpoint.")] = False,
-    publish_as: Annotated[
-        str | None, typer.Option("--publish", help="Publish the finished run under this name.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="With --publish: replace the model of this name.")] = False,
+    publish_as: PublishAs = None,
+    replace: ReplacePublished = False,
     models_dir: ModelsDir = MODELS_DIR,
     network: Networks = JUDGES,
     embedding_network: EmbeddingNetwork = EMBEDDING_NETWORK,
@@ -97,10 +95,7 @@ def fit(
 
     resolved = recipes.resolve(recipe, changes or ())
     _check_data_options(resolved, normal_class, {"--invert": invert, "--groups": groups})
-    if replace and publish_as is None:
-        raise PublishError(
-            "--replace: expected --publish NAME beside it, got none; add the name of the model to replace"
-        )
+    _check_replace(publish_as, replace=replace)
     data_name = data_name or ("mnist" if isinstance(resolved, recipes.DetectorRecipe) else "cifar10")
     normal_classes = tuple(normal_class.split(",")) if normal_class else ()
     job = Job(resolved, data_name, data_root, normal_classes, invert, seed, device, groups)
@@ -116,6 +111,13 @@ def fit(
         run = train(job, path, resume=resume)
     if parallel.rank() == 0:
         _print_published(publisher(finished(run)))
+
+
+def _check_replace(publish_as: str | None, *, replace: bool) -> None:
+    if replace and publish_as is None:
+        raise PublishError(
+            "--replace: expected --publish NAME beside it, got none; add the name of the model to replace"
+        )
 
 
 @app.command(

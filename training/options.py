@@ -74,3 +74,14 @@ class Measuring:
             self.inception_weights,
             self.embedding_network,
         )
+
+
+# what only `fit` is told
+NormalClass = Annotated[
+    str | None, typer.Option(help="Detectors: names or indices of the normal classes, with commas between.")
+]
+Seed = Annotated[
+    int, typer.Option(min=0, help="Decides the first weights, the order of images, and which are held out.")
+]
+PublishAs = Annotated[str | None, typer.Option("--publish", help="Publish the finished run under this name.")]
+ReplacePublished = Annotated[bool, typer.Option("--replace", help="With --publish: replace the model of this name.")]

@@ -115,22 +115,27 @@ def score(
     how = {**asdict(choice), **asdict(rule), "invert": invert, "batch_size": batch_size}
     job = shards.Job(paths, shards.fingerprints(detector), shard_rows, alpha if fdr else None, how)
     _write(sources.stream(paths, choice, losses), score_all, destination, job, tally, quiet=quiet)
-    summary = Summary(
-        images=tally.images,
-        anomalies=tally.anomalies,
-        rule=in_words(rule, decision, fdr=fdr),
-        unreadable=tally.errors,
-        broken_sources=losses.broken,
-        passed_over=losses.skipped,
-        images_per_second=tally.images / (time.monotonic() - started),
-        model=detector.name,
-        out="standard output" if out is None else str(out),
-        drift=str(tally.monitor.drift) if tally.monitor else None,
-    )
+    rate = tally.images / (time.monotonic() - started)
+    summary = _summary(tally, losses, in_words(rule, decision, fdr=fdr), rate, detector.name, out)
     if as_json or not quiet:
         stderr.print(json.dumps(asdict(summary)) if as_json else str(summary))
     if losses.broken and not keep_going:
         raise typer.Exit(BROKEN_SOURCE)
+
+
+def _summary(tally: Tally, losses: Losses, rule: str, rate: float, model: str, out: Path | None) -> Summary:
+    return Summary(
+        images=tally.images,
+        anomalies=tally.anomalies,
+        rule=rule,
+        unreadable=tally.errors,
+        broken_sources=losses.broken,
+        passed_over=losses.skipped,
+        images_per_second=rate,
+        model=model,
+        out="standard output" if out is None else str(out),
+        drift=str(tally.monitor.drift) if tally.monitor else None,
+    )
 
 
 @dataclass(frozen=True)
