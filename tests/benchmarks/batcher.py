@@ -10,7 +10,6 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from service.http.queues import Batcher
 from service.published import defaults
 from service.published.artifact import load_named
-from service.published.detector import Detector
+from service.published.detector import Detector, Scores
 
 DIGITS = Path(__file__).parents[1] / "data" / "mnist-sample.npz"
 
@@ -41,14 +40,11 @@ async def images_per_second(call, pixels, clients, seconds):
 
 async def compare(detector, pixels, clients, seconds, rounds):
     executor = ThreadPoolExecutor(1)
-    loop, batcher = asyncio.get_running_loop(), Batcher(detector.score, executor)
-
-    async def decoded(image):
-        return image
+    loop, batcher = asyncio.get_running_loop(), Batcher(detector.score, Scores.joined, executor)
 
     variants = {
         "one call each": lambda image: loop.run_in_executor(executor, detector.score, image),
-        "batcher": lambda image: batcher(1, partial(decoded, image)),
+        "batcher": batcher,
     }
     rates = {name: [] for name in variants}
     for _ in range(rounds):
